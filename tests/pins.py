@@ -36,9 +36,11 @@ def out_of_step(pyproject: str, requirements: str, tests_requirements: str) -> l
                 problems.append(f"{file} has no pin for {requirement.name}.")
             elif not requirement.specifier.contains(version, prereleases=True):
                 problems.append(f"{file} pins {requirement.name} {version}, pyproject.toml wants {line}.")
-    for name in service.keys() & tests.keys():
-        if service[name] != tests[name]:
-            problems.append(f"{name} is pinned to {service[name]} and, for the tests, to {tests[name]}.")
+    problems += [
+        f"{name} is pinned to {service[name]} and, for the tests, to {tests[name]}."
+        for name in sorted(service.keys() & tests.keys())
+        if service[name] != tests[name]
+    ]
     return problems
 
 
