@@ -1,0 +1,1 @@
+"""System checks, registered when the application is ready."""

@@ -1,0 +1,126 @@
+"""What goes wrong with connections: each fault has one class, one counter and one line in the log."""
+
+import logging
+import re
+import threading
+import time
+from collections.abc import Iterator
+
+import psycopg
+from psycopg import errors
+from psycopg_pool import PoolClosed, PoolTimeout, TooManyRequests
+
+from healthcheck import pools
+
+CLASSES = (
+    "pool_timeout",  # no connection became free in time
+    "pool_full",  # a queue at its bound: pool, threads, joins, admission
+    "connect_failed",  # the server could not be reached, or a connect was cancelled
+    "server_refused",  # the server answered, and refused the connection
+    "connection_lost",  # an open connection broke
+    "statement_timeout",  # a statement, or its wait for a lock, took too long
+    "deadline",  # the caller's deadline came first
+    "client_gone",  # the caller left
+)
+RECENT = 60.0  # seconds for which a fault is news
+
+logger = logging.getLogger("healthcheck.faults")
+_lock = threading.Lock()
+_counts = dict.fromkeys(CLASSES, 0)
+_last: dict[str, float] = {}
+
+# libpq puts two spaces behind the severity of a message that came from a server, in every language.
+_SENT_BY_SERVER = re.compile(r": [^\s:]+:  \S")
+_CONNECTING = ("connection failed", "connection is bad", "connection timeout", "failed to resolve")
+
+
+def record(fault: str, where: str, reason: object = "") -> None:
+    """Count a fault and log it with the numbers of the pools at this moment.
+
+    Args:
+        fault: one of `CLASSES`.
+        where: the pool, queue or path that it happened in.
+        reason: the error, or some words; never an address with a password.
+    """
+    with _lock:
+        _counts[fault] += 1
+        _last[fault] = time.monotonic()
+    level = logging.INFO if fault == "client_gone" else logging.WARNING
+    figures = "; ".join(
+        f"{name} {m['used']} used, {m['idle']} idle, {m['waiting']} waiting of {m['max']}"
+        for name, m in pools.measure_all().items()
+    )
+    text = " ".join(str(reason).split())
+    logger.log(level, "%s in %s: %s [%s]", fault, where, text or "-", figures or "no pools")
+
+
+def counts() -> dict[str, int]:
+    """How often each class has happened since this process started."""
+    with _lock:
+        return dict(_counts)
+
+
+def recent() -> list[str]:
+    """The classes that happened within the last `RECENT` seconds, but for clients that left."""
+    since = time.monotonic() - RECENT
+    with _lock:
+        return [fault for fault in CLASSES if fault != "client_gone" and _last.get(fault, since) > since]
+
+
+def classify(error: BaseException) -> str | None:
+    """The class of an error, or None if it is no fault of a connection.
+
+    Django wraps psycopg's errors, so the causes are looked through too.
+    """
+    for cause in _causes(error):
+        if isinstance(cause, TooManyRequests):
+            return "pool_full"
+        if isinstance(cause, PoolTimeout):
+            return "pool_timeout"
+        if isinstance(cause, errors.QueryCanceled | errors.LockNotAvailable):
+            return "statement_timeout"
+        if isinstance(cause, errors.TooManyConnections):
+            return "server_refused"
+        if isinstance(cause, errors.ConnectionTimeout):
+            return "connect_failed"
+        if isinstance(cause, psycopg.OperationalError):
+            return _classify_operational(cause)
+        if isinstance(cause, psycopg.InterfaceError | PoolClosed):
+            return "connection_lost"
+    return None
+
+
+def classify_connect(text: str) -> str:
+    """The class of a failed connect by its text: a refused one carries no SQLSTATE."""
+    return "server_refused" if _SENT_BY_SERVER.search(text) else "connect_failed"
+
+
+def _classify_operational(error: psycopg.OperationalError) -> str | None:
+    state = error.sqlstate
+    if state is None:
+        text = str(error)
+        return classify_connect(text) if text.startswith(_CONNECTING) else "connection_lost"
+    if state in ("25P03", "25P04") or state.startswith(("08", "57P")):
+        return "connection_lost"
+    return None
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__
+
+
+class PoolLogHandler(logging.Handler):
+    """Turns psycopg_pool's warnings into faults; nobody else hears why a pool cannot connect."""
+
+    def emit(self, entry: logging.LogRecord) -> None:
+        text = entry.getMessage()
+        if entry.msg.startswith("error connecting"):
+            pool_name, error = entry.args if isinstance(entry.args, tuple) else ("?", text)
+            record(classify_connect(str(error)), f"the {pool_name} pool", error)
+        elif entry.msg.startswith(("discarding broken", "discarding closed")):
+            record("connection_lost", "a pool", text)
+        else:
+            logger.log(entry.levelno, "%s", text)

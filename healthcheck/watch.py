@@ -1,0 +1,174 @@
+"""The watch: one connection of each process, in no pool, that knows how the server is.
+
+It asks once a second. Readiness is the age of the last answer, so a server that hangs needs no time limit here,
+and however many ask for readiness, the server is asked once. When the server goes or returns, the watch has every
+pool look at its idle connections at once, instead of leaving it to their back-off.
+"""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable
+from dataclasses import dataclass
+
+import psycopg
+from django.conf import settings
+from django.db.migrations.loader import MigrationLoader
+from psycopg import AsyncConnection
+
+from healthcheck import faults, pools
+from healthcheck.connecting import connection_kwargs
+
+PING = 1.0  # seconds between two questions
+FRESH = 2.5  # seconds for which an answer counts
+RETRY = 0.5  # seconds between two connects
+CONNECT_TIMEOUT = 5  # seconds; the plan's own is too long for a process that wants to be ready
+
+LOOK = """
+    SELECT (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' OR backend_type IS NULL),
+           current_setting('max_connections')::int,
+           current_setting('superuser_reserved_connections')::int
+               + coalesce(current_setting('reserved_connections', true)::int, 0)
+"""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Look:
+    """What the server said: connections open on all of it, its limit, and the slots that it keeps back."""
+
+    connections: int
+    max_connections: int
+    reserved: int
+
+
+class Watch:
+    """Runs in the event loop of one process, from `run()` until it is cancelled."""
+
+    def __init__(self, expected: frozenset[str]):
+        """`expected`: the names of the pools without which this process is not ready."""
+        self.expected = expected
+        self.look: Look | None = None
+        self.reason = "starting"  # why there is no fresh answer
+        self.missing_migrations: int | None = None
+        self._answered = float("-inf")
+        self._lost = True
+        self._healing: dict[str, asyncio.Task[None]] = {}
+        self._known_migrations = set(MigrationLoader(None, ignore_no_migrations=True).disk_migrations)
+
+    @property
+    def answers(self) -> bool:
+        return time.monotonic() - self._answered < FRESH
+
+    def not_ready(self) -> str | None:
+        """The class of the reason why this process should get no requests yet, or None."""
+        if not self.answers:
+            return self.reason if self._lost else "connection_lost"
+        if self.missing_migrations != 0:
+            return "migrations_missing"
+        if self.expected - {pool.name for pool in pools.announced()}:
+            return "pools_closed"
+        return None
+
+    async def run(self) -> None:
+        """Ask until cancelled; an outage of any length ends in a new connection."""
+        while True:
+            try:
+                kwargs = connection_kwargs("watch", autocommit=True, connect_timeout=CONNECT_TIMEOUT)
+                async with await AsyncConnection.connect(**kwargs) as connection:
+                    self.missing_migrations = None
+                    while True:
+                        await self._ask(connection)
+                        await asyncio.sleep(PING)
+            except psycopg.Error as error:
+                self._note_loss(error)
+            await asyncio.sleep(RETRY)
+
+    async def _ask(self, connection: AsyncConnection) -> None:
+        row = await (await connection.execute(LOOK)).fetchone()
+        assert row is not None  # noqa: S101  # an aggregate always has a row
+        first = self.look is None
+        self.look = Look(*row)
+        if self.missing_migrations != 0:
+            self.missing_migrations = await self._count_missing(connection)
+        self._answered = time.monotonic()
+        if first:
+            logger.info(
+                "%s; the server allows %d", describe(), self.look.max_connections - self.look.reserved
+            )
+        if self._lost:
+            self._lost = False
+            self._heal()
+
+    async def _count_missing(self, connection: AsyncConnection) -> int:
+        try:
+            rows = await (await connection.execute("SELECT app, name FROM django_migrations")).fetchall()
+        except psycopg.errors.UndefinedTable:
+            rows = []
+        return len(self._known_migrations - set(rows))
+
+    def _note_loss(self, error: psycopg.Error) -> None:
+        first = self.look is None and self.reason == "starting"
+        self.reason = faults.classify(error) or "connection_lost"
+        faults.record(self.reason, "the watch", error)
+        if first:
+            logger.warning("%s; the server could not be asked what it allows", describe())
+        if not self._lost:
+            self._lost = True
+            self._answered = float("-inf")
+            self._heal()
+
+    def _heal(self) -> None:
+        """Have every pool drop its dead connections and open new ones; not twice at a time."""
+        for pool in pools.announced():
+            running = self._healing.get(pool.name)
+            check = getattr(pool, "check", None)
+            if check is not None and (running is None or running.done()):
+                self._healing[pool.name] = asyncio.create_task(_check(pool.name, check))
+
+
+async def _check(name: str, check: object) -> None:
+    try:
+        if asyncio.iscoroutinefunction(check):
+            await check()
+        else:
+            await asyncio.to_thread(check)  # type: ignore[arg-type]
+    except psycopg.Error as error:
+        faults.record(faults.classify(error) or "connection_lost", f"the {name} pool", error)
+
+
+def describe() -> str:
+    """This process's connections in a line, and the sum that they belong to."""
+    plan = settings.CONNECTION_PLAN
+    role = plan.role(settings.PROCESS_ROLE)
+    return f"{role.describe()}: {role.per_process} of this service's {plan.steady}"
+
+
+_current: Watch | None = None
+
+
+def current() -> Watch | None:
+    """The watch of this process, if it is running."""
+    return _current
+
+
+@contextlib.asynccontextmanager
+async def watching(expected: frozenset[str]) -> AsyncIterator[Watch]:
+    """Run the watch of this process for as long as the block."""
+    global _current
+    watch = Watch(expected)
+    task = asyncio.create_task(watch.run(), name="watch")
+    _current = watch
+    try:
+        yield watch
+    finally:
+        _current = None
+        task.cancel()
+        await _ended(task)
+
+
+async def _ended(task: Awaitable[None]) -> None:
+    with contextlib.suppress(asyncio.CancelledError):
+        await task

@@ -1,0 +1,57 @@
+"""The one door: every request of the web process comes in here.
+
+Health first, since it must answer whatever happens; then static files; then the lane, which answers what the
+waitlist's visitors ask for on the event loop; then Django.
+"""
+
+import contextlib
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from typing import Any
+
+from roadmap.server import role
+
+role.become("web")
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "roadmap.settings")
+
+from django.core.asgi import get_asgi_application  # noqa: E402  # the role comes before the settings
+
+django_application = get_asgi_application()
+
+from django.conf import settings  # noqa: E402
+from servestatic import ServeStaticASGI  # noqa: E402
+
+from healthcheck import views as health  # noqa: E402
+from roadmap.server import lifespan, resources  # noqa: E402
+from waitlist.lane import PATHS, Lane  # noqa: E402
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+lane = Lane(settings.CONNECTION_PLAN.join_deadline)
+with_static_files = ServeStaticASGI(
+    django_application,
+    root=settings.STATIC_ROOT,
+    prefix=settings.STATIC_URL,
+    allow_all_origins=False,
+)
+
+
+async def application(scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] == "lifespan":
+        await lifespan.run(receive, send, opened())
+    elif scope["path"] in health.ROUTES:
+        await health.answer(scope["path"], scope["method"], send)
+    elif scope["path"] in PATHS:
+        await lane(scope, receive, send)
+    else:
+        await with_static_files(scope, receive, send)
+
+
+@contextlib.asynccontextmanager
+async def opened() -> AsyncIterator[None]:
+    async with resources.opened() as writer:
+        lane.writer = writer
+        yield
+        lane.writer = None

@@ -1,0 +1,75 @@
+"""The checkpointer pool of this process, and a saver for one run.
+
+`AsyncPostgresSaver` takes one lock around everything that it does, so a saver that all runs share does one
+operation at a time, however large the pool. A saver costs nothing: each run gets its own, over the shared pool.
+"""
+
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+from django.conf import settings
+from langgraph.checkpoint.postgres import PostgresSaver
+from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
+from psycopg import AsyncConnection, connect
+from psycopg.rows import DictRow, dict_row
+from psycopg_pool import AsyncConnectionPool
+
+from healthcheck import pools
+from healthcheck.connecting import connection_kwargs
+from healthcheck.heal import acheck_and_heal
+
+Pool = AsyncConnectionPool[AsyncConnection[DictRow]]
+
+# What the saver needs of its connections; it handles transactions by itself.
+_SAVERS: dict[str, Any] = {"autocommit": True, "row_factory": dict_row}
+
+_pool: Pool | None = None
+
+
+class NotOpen(RuntimeError):
+    """This process has no checkpointer pool open."""
+
+
+@contextlib.asynccontextmanager
+async def opened() -> AsyncIterator[Pool]:
+    """Open this process's pool in the running loop, for as long as the block; it waits for no server."""
+    global _pool
+    size = settings.CONNECTION_PLAN.role(settings.PROCESS_ROLE).pool("checkpointer")
+    pool: Pool = AsyncConnectionPool(
+        kwargs=connection_kwargs("checkpointer", **_SAVERS),
+        name="checkpointer",
+        min_size=size.min,
+        max_size=size.max,
+        timeout=size.timeout,
+        max_lifetime=settings.CONNECTION_PLAN.timeouts.max_lifetime,
+        reconnect_timeout=1,
+        check=acheck_and_heal,
+        open=False,
+    )
+    await pool.open()
+    pools.announce(pool)
+    _pool = pool
+    try:
+        yield pool
+    finally:
+        _pool = None
+        pools.withdraw(pool.name)
+        await pool.close()
+
+
+def saver() -> AsyncPostgresSaver:
+    """A saver for one run.
+
+    Raises:
+        NotOpen: outside `opened()`.
+    """
+    if _pool is None:
+        raise NotOpen("The checkpointer pool is not open in this process.")
+    return AsyncPostgresSaver(_pool)
+
+
+def make_tables() -> None:
+    """Make the saver's tables, or bring them up to date; on a connection of its own, as a command has it."""
+    with connect(**connection_kwargs(**_SAVERS)) as connection:
+        PostgresSaver(connection).setup()

@@ -1,0 +1,50 @@
+"""What an error looks like: a page for people, a problem document for programs."""
+
+import sys
+from http import HTTPStatus
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import render
+
+from healthcheck import faults
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    return answer(request, 400)
+
+
+def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
+    return answer(request, 403)
+
+
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    return answer(request, 404)
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """A fault of a connection is a 503 that says when to come back; anything else is our mistake."""
+    error = sys.exception()
+    fault = faults.classify(error) if error else None
+    if fault is None:
+        return answer(request, 500)
+    faults.record(fault, request.path, error)
+    response = answer(request, 503)
+    response["Retry-After"] = "1"
+    # The fault has its line in the log; Django's would add a traceback to each.
+    response._has_been_logged = True  # type: ignore[attr-defined]
+    return response
+
+
+def answer(request: HttpRequest, status: int) -> HttpResponse:
+    if request.path.startswith("/api/"):
+        return problem(status)
+    return render(request, f"{status}.html", status=status)
+
+
+def problem(status: int, detail: str = "", **more: Any) -> JsonResponse:
+    """An RFC 9457 problem document."""
+    content = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, **more}
+    if detail:
+        content["detail"] = detail
+    return JsonResponse(content, status=status, content_type="application/problem+json")

@@ -1,0 +1,157 @@
+"""Settings: environment in, Django's settings out. A bad value ends the start with one sentence."""
+
+from pathlib import Path
+
+import environ
+from django.core.exceptions import ImproperlyConfigured
+from django.utils.csp import CSP
+from django.utils.translation import gettext_lazy as _
+
+from healthcheck.heal import check_and_heal
+from roadmap import plan
+from roadmap.database import database_from_url
+from roadmap.server import role
+from roadmap.server.places import DATABASE, ROLE, SOCKET_PORT, database_url, url
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+env = environ.Env()
+
+
+def required(name: str, development: str) -> str:
+    """A text that production must set, and development need not.
+
+    Raises:
+        ImproperlyConfigured: it is missing in production, or empty.
+    """
+    value: str = env.str(name, default="" if PRODUCTION else development)
+    if not value:
+        raise ImproperlyConfigured(f"{name} is not set; with ENVIRONMENT={ENVIRONMENT} it must be.")
+    return value
+
+
+# --- The plan of connections -----------------------------------------------------------------------------
+try:
+    CONNECTION_PLAN = plan.read(env.ENVIRON)
+except plan.BadValue as error:
+    raise ImproperlyConfigured(str(error)) from None
+ENVIRONMENT = CONNECTION_PLAN.environment
+PRODUCTION = ENVIRONMENT == "production"
+PROCESS_ROLE = role.current
+APPLICATION_NAME = "roadmap_agent"  # the first part of every connection's name on the server
+
+# In development the private database of `make run`; before the first one, the address names where it will be.
+private = database_url(BASE_DIR) or url(DATABASE, ROLE, BASE_DIR / ".data" / "postgres", SOCKET_PORT)
+DATABASES = {
+    "default": database_from_url(
+        required("DATABASE_URL", private), CONNECTION_PLAN, PROCESS_ROLE, APPLICATION_NAME
+    )
+}
+if PROCESS_ROLE != "command":
+    # A one-off command with a pool would open `min_size` connections for a single query.
+    orm = CONNECTION_PLAN.role(PROCESS_ROLE).pool("orm")
+    DATABASES["default"]["OPTIONS"]["pool"] = {
+        "name": "orm",
+        "min_size": orm.min,
+        "max_size": orm.max,
+        "timeout": orm.timeout,
+        "max_lifetime": CONNECTION_PLAN.timeouts.max_lifetime,
+        # A short one: the pool then grows again as soon as somebody asks, or the watch sees the server back,
+        # instead of at the end of a back-off that doubles.
+        "reconnect_timeout": 1,
+        "check": check_and_heal,
+    }
+
+# --- Security ------------------------------------------------------------------------------------------
+DEBUG = False  # in development too: what one sees there is what visitors get
+SECRET_KEY = required("SECRET_KEY", "for development on this machine only; production refuses to start without its own")
+ALLOWED_HOSTS = [h for h in required("ALLOWED_HOSTS", "localhost,.localhost,127.0.0.1,[::1]").split(",") if h]
+CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
+CORS_ALLOWED_ORIGINS = env.list("CORS_ALLOWED_ORIGINS", default=[])
+SECURE_CSP = {
+    "default-src": [CSP.SELF],
+    "base-uri": [CSP.NONE],
+    "object-src": [CSP.NONE],
+    "frame-ancestors": [CSP.NONE],
+    "form-action": [CSP.SELF],
+}
+X_FRAME_OPTIONS = "DENY"
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = PRODUCTION
+SECURE_HSTS_SECONDS = 31_536_000 if PRODUCTION else 0
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+
+# --- Applications ------------------------------------------------------------------------------------------
+INSTALLED_APPS = [
+    "roadmap",
+    "waitlist",
+    "healthcheck",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "django.middleware.csp.ContentSecurityPolicyMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+ROOT_URLCONF = "roadmap.urls"
+ASGI_APPLICATION = "roadmap.asgi.application"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+DATA_UPLOAD_MAX_MEMORY_SIZE = 64 * 1024
+
+# --- Languages, files, log -----------------------------------------------------------------------------
+LANGUAGE_CODE = "en"
+LANGUAGES = [("en", _("English")), ("de", _("German"))]
+TIME_ZONE = "UTC"
+STATIC_URL = "static/"
+STATIC_ROOT = BASE_DIR / "staticfiles"
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "servestatic.storage.CompressedManifestStaticFilesStorage"},
+}
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {
+        "line": {"format": "%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s"},
+    },
+    "handlers": {
+        "console": {"class": "logging.StreamHandler", "formatter": "line"},
+        "faults": {"class": "healthcheck.faults.PoolLogHandler", "level": "WARNING"},
+    },
+    "root": {"handlers": ["console"], "level": "INFO"},
+    "loggers": {
+        # Refused and failed connects reach nobody but this logger.
+        "psycopg.pool": {"handlers": ["faults"], "level": "WARNING", "propagate": False},
+        "django.server": {"level": "WARNING"},
+    },
+}

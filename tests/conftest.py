@@ -1,0 +1,116 @@
+"""What the tests run against: a PostgreSQL, a database in it, and real processes of the service."""
+
+import secrets
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+import pytest
+from django.core.management import call_command
+from django.db import connections
+from psycopg.conninfo import conninfo_to_dict
+
+from roadmap.server.places import DATABASE
+from roadmap.server.postgres import PrivatePostgres
+from tests.service import Service, manage, migrate
+from tests.temporary_postgres import temporary_postgres
+
+TEMPLATE = DATABASE  # migrated, and connected to by nobody: new databases are copies of it
+
+
+@dataclass(frozen=True)
+class Database:
+    """A migrated, empty database: its address for the service's ordinary role, and for a superuser."""
+
+    name: str
+    url: str
+    superuser_url: str
+
+
+@pytest.fixture(scope="session", autouse=True)
+def static_files() -> None:
+    call_command("collectstatic", interactive=False, verbosity=0)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PrivatePostgres]:
+    """One server for all tests that leave it as they found it; `max_connections` is 200."""
+    yield from running_postgres()
+
+
+@pytest.fixture
+def own_postgres() -> Iterator[PrivatePostgres]:
+    """A server of the test's own, to stop, freeze and kill."""
+    yield from running_postgres()
+
+
+def running_postgres() -> Iterator[PrivatePostgres]:
+    # No fsync: these servers crash, the machine under them does not.
+    with temporary_postgres(settings={"fsync": "off"}) as server:
+        migrate(server.dsn())
+        yield server
+
+
+@pytest.fixture
+def database(postgres: PrivatePostgres) -> Database:
+    return copy_database(postgres)
+
+
+@pytest.fixture
+def own_database(own_postgres: PrivatePostgres) -> Database:
+    return copy_database(own_postgres)
+
+
+def copy_database(server: PrivatePostgres) -> Database:
+    name = f"test_{secrets.token_hex(6)}"
+    with psycopg.connect(server.dsn("postgres", superuser=True), autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{TEMPLATE}" OWNER roadmap')
+    return Database(name, server.dsn(name), server.dsn(name, superuser=True))
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Service]]:
+    """`start("web", database, WEB_CONCURRENCY="2")`: a service that is ready; ended with the test."""
+    services: list[Service] = []
+
+    def start_one(kind: str, database: Database, *, ready: bool = True, **variables: str) -> Service:
+        service = Service(kind, database.url, tmp_path / f"{kind}-{len(services)}.log", **variables)
+        services.append(service)
+        return service.start(ready)
+
+    yield start_one
+    for service in services:
+        service.kill()
+
+
+@pytest.fixture
+def web(start: Callable[..., Service], database: Database) -> Service:
+    """A web server with the development plan, and nothing else going on."""
+    return start("web", database)
+
+
+@pytest.fixture
+def staff(database: Database) -> tuple[str, str]:
+    """The name and password of somebody who may do everything in the admin of `database`."""
+    name, password = "staff", secrets.token_urlsafe(16)
+    variables = {"DJANGO_SUPERUSER_PASSWORD": password}
+    done = manage(
+        database.url, "createsuperuser", "--noinput", f"--username={name}", "--email=staff@example.com", **variables
+    )
+    if done.returncode:
+        raise RuntimeError(done.stderr)
+    return name, password
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(postgres: PrivatePostgres) -> None:
+    """What runs inside the test process uses the tests' own server too, never the developer's."""
+    address = conninfo_to_dict(postgres.dsn("postgres", superuser=True))
+    settings = connections["default"].settings_dict
+    settings.update(
+        HOST=address["host"], PORT=str(address["port"]), USER=address["user"], PASSWORD=address["password"]
+    )
+    settings["OPTIONS"].pop("host", None)

@@ -1,0 +1,162 @@
+"""Real processes of the service, and the commands that an operator would run beside them."""
+
+import json
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Self
+
+import httpx
+import psycopg
+
+PROJECT = Path(__file__).resolve().parent.parent
+START = 60.0  # seconds that a process may take until it is ready
+STOP = 40.0
+
+
+def environment(database_url: str, **variables: str) -> dict[str, str]:
+    """A clean environment: nothing of the developer's own settings gets in."""
+    passed_on = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "VIRTUAL_ENV") if name in os.environ}
+    return {**passed_on, "DATABASE_URL": database_url, "PYTHONUNBUFFERED": "1", **variables}
+
+
+def manage(database_url: str, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """`manage.py …` as in a second terminal."""
+    return subprocess.run(
+        [sys.executable, "manage.py", *arguments],
+        cwd=PROJECT,
+        env=environment(database_url, **variables),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def migrate(database_url: str) -> None:
+    done = manage(database_url, "migrate", "--verbosity=0")
+    if done.returncode:
+        raise RuntimeError(done.stdout + done.stderr)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_until[T](condition: Callable[[], T], within: float, what: str) -> T:
+    """The first true value of `condition`; asked again and again, for `within` seconds at most."""
+    give_up = time.monotonic() + within
+    while True:
+        if value := condition():
+            return value
+        if time.monotonic() > give_up:
+            raise AssertionError(f"not within {within:g} s: {what}")
+        time.sleep(0.02)
+
+
+class Service:
+    """One web server or one worker, as the Procfile starts it, in development on a port of its own."""
+
+    def __init__(self, kind: str, database_url: str, log: Path, **variables: str):
+        self.kind = kind
+        self.database_url = database_url
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.log_path = log
+        self.variables = {
+            "ENVIRONMENT": "development",
+            "SECRET_KEY": secrets.token_urlsafe(32),
+            "PORT" if kind == "web" else "WORKER_PORT": str(self.port),
+            **variables,
+        }
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self, ready: bool = True) -> Self:
+        """Start it, and with `ready` wait until it says that it is."""
+        program = ["-m", "roadmap.server"] if self.kind == "web" else ["manage.py", "run_worker"]
+        with self.log_path.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, *program],
+                cwd=PROJECT,
+                env=environment(self.database_url, **self.variables),
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        if ready:
+            wait_until(self.is_ready, START, f"{self.kind} is ready; its log:\n{self.log()}")
+        return self
+
+    def is_ready(self) -> bool:
+        assert self.process is not None
+        if self.process.poll() is not None:
+            raise RuntimeError(f"{self.kind} ended with {self.process.returncode}:\n{self.log()}")
+        try:
+            return self.get("/health/ready").status_code == 200
+        except httpx.HTTPError:
+            return False
+
+    def get(self, path: str, **options: Any) -> httpx.Response:
+        return httpx.get(self.url + path, timeout=10, **options)
+
+    def join(self, email: str, **options: Any) -> httpx.Response:
+        return httpx.post(f"{self.url}/api/v1/waitlist", json={"email": email}, timeout=30, **options)
+
+    def health(self) -> dict[str, Any]:
+        content: dict[str, Any] = json.loads(self.get("/health").content)
+        return content
+
+    def log(self) -> str:
+        return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
+
+    def worker_pids(self) -> list[int]:
+        """gunicorn's worker processes."""
+        assert self.process is not None
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
+        return [int(pid) for pid in children.split()]
+
+    def stop(self) -> int:
+        """End it as a platform does; what it exits with."""
+        assert self.process is not None
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        try:
+            return self.process.wait(STOP)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise
+
+    def kill(self) -> None:
+        """`kill -9` for it and all its children."""
+        assert self.process is not None
+        try:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            return
+        self.process.wait()
+
+
+def query(database_url: str, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
+    """Rows, seen from outside the service."""
+    with psycopg.connect(database_url, autocommit=True, application_name="tests") as connection:
+        return connection.execute(statement, parameters).fetchall()
+
+
+def connections_by_name(superuser_url: str, database: str) -> dict[str, int]:
+    """Connections of the service to one database, by `application_name`."""
+    return dict(
+        query(
+            superuser_url,
+            "SELECT application_name, count(*)::int FROM pg_stat_activity"
+            " WHERE datname = %s AND application_name LIKE 'roadmap_agent%%' GROUP BY 1",
+            database,
+        )
+    )

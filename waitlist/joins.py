@@ -1,0 +1,137 @@
+"""Joins by group commit: those that wait at the same moment share one statement and one connection.
+
+Each caller puts a row in the backlog and waits. A writer takes what is there, commits it with one INSERT and
+answers all of them; while it commits, the next batch gathers. There is no timer, so a lone join is not delayed.
+Nobody is answered before the commit, and the statement may be repeated without harm, so a batch whose connection
+broke is simply written again.
+"""
+
+import asyncio
+from collections import deque
+from typing import NamedTuple
+
+import psycopg
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from healthcheck import faults
+
+BATCH = 500  # rows of one statement
+BACKLOG = 20_000  # rows that may wait: about what a process commits within the deadline
+PAUSE = 0.1  # seconds between two tries of a batch while the server is away
+
+INSERT = """
+    INSERT INTO waitlist_entry (email, normalised, source, language)
+    SELECT * FROM unnest(%b::text[], %b::text[], %b::text[], %b::text[])
+    ON CONFLICT (normalised) DO NOTHING
+"""
+
+
+class Row(NamedTuple):
+    """What a join writes; every text is judged by `waitlist.addresses` before it comes here."""
+
+    email: str
+    normalised: str
+    source: str
+    language: str
+
+
+class BacklogFull(Exception):
+    """More joins are waiting than can be committed in time; the caller should come back."""
+
+
+class Refused(Exception):
+    """The database does not take this row, whoever asks."""
+
+
+class JoinWriter:
+    """The writer of one process. It belongs to the event loop that starts it."""
+
+    def __init__(self, pool: AsyncConnectionPool):
+        self.pool = pool
+        self._backlog: deque[tuple[Row, asyncio.Future[None]]] = deque()
+        self._wakeup = asyncio.Event()
+        self._closing = False
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._write_all(), name="join writer")
+
+    async def join(self, row: Row) -> None:
+        """Return once the row is committed, or was there before. The caller keeps the deadline.
+
+        Raises:
+            BacklogFull: at once, when too many are waiting or the writer is closing.
+            Refused: the database does not take the row.
+        """
+        if self._closing or len(self._backlog) >= BACKLOG:
+            raise BacklogFull
+        written = asyncio.get_running_loop().create_future()
+        self._backlog.append((row, written))
+        self._wakeup.set()
+        await written
+
+    def gauge(self) -> dict[str, int]:
+        return {"backlog": len(self._backlog), "max": BACKLOG}
+
+    async def close(self) -> None:
+        """Commit what is waiting, then stop; what comes later is refused.
+
+        It ends by itself while the server is away too: callers leave at their deadline, and nobody is left.
+        """
+        self._closing = True
+        self._wakeup.set()
+        if self._task is not None:
+            await self._task
+
+    async def _write_all(self) -> None:
+        while self._backlog or not self._closing:
+            batch = self._take()
+            if batch:
+                await self._write(batch)
+            else:
+                self._wakeup.clear()
+                if not self._closing:
+                    await self._wakeup.wait()
+
+    def _take(self) -> list[tuple[Row, asyncio.Future[None]]]:
+        batch: list[tuple[Row, asyncio.Future[None]]] = []
+        while self._backlog and len(batch) < BATCH:
+            entry = self._backlog.popleft()
+            if not entry[1].done():  # its caller may have left at the deadline
+                batch.append(entry)
+        # One order for all writers, so that two processes never wait for each other's rows in a circle.
+        batch.sort(key=lambda entry: entry[0].normalised)
+        return batch
+
+    async def _write(self, batch: list[tuple[Row, asyncio.Future[None]]]) -> None:
+        """Try until the batch is committed or all its callers have left."""
+        while batch := [entry for entry in batch if not entry[1].done()]:
+            try:
+                await self._insert([row for row, _ in batch])
+            except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout) as error:
+                faults.record(faults.classify(error) or "connection_lost", "the joins pool", error)
+                await asyncio.sleep(PAUSE)
+            except psycopg.Error as error:
+                if len(batch) == 1:
+                    faults.logger.error("The database refused a join: %s", type(error).__name__)
+                    _answer(batch, Refused())
+                else:
+                    # One row spoils the statement: written singly, it spoils nobody else's.
+                    for entry in batch:
+                        await self._write([entry])
+            else:
+                _answer(batch, None)
+
+    async def _insert(self, rows: list[Row]) -> None:
+        async with self.pool.connection(timeout=1) as connection:
+            await connection.execute(INSERT, [list(column) for column in zip(*rows, strict=True)])
+
+
+def _answer(batch: list[tuple[Row, asyncio.Future[None]]], error: Exception | None) -> None:
+    for _, written in batch:
+        if written.done():
+            continue
+        if error is None:
+            written.set_result(None)
+        else:
+            written.set_exception(error)

@@ -1,0 +1,80 @@
+"""The waitlist's pages as bytes: rendered once per language, since they are the same for everyone."""
+
+import gzip
+import hashlib
+import json
+from dataclasses import dataclass
+
+from django.conf import settings
+from django.template.loader import render_to_string
+from django.utils import translation
+
+from waitlist.rules import Header
+
+MAX_AGE = b"public, max-age=0, must-revalidate"  # the ETag makes asking again cheap
+
+
+@dataclass(frozen=True)
+class Page:
+    """One page in one language, plain and compressed, with the headers that belong to each."""
+
+    content: bytes
+    compressed: bytes
+    etag: bytes
+    headers: list[Header]
+    compressed_headers: list[Header]
+
+
+@dataclass(frozen=True)
+class Pages:
+    """What a language's visitors can see."""
+
+    landing: Page
+    thanks: Page
+    busy: bytes
+    joined: bytes  # the API's answer
+
+
+def render_all() -> dict[str, Pages]:
+    """Every page in every language of the site."""
+    rendered = {}
+    for language, _ in settings.LANGUAGES:
+        with translation.override(language):
+            rendered[language] = Pages(
+                landing=_page(render_landing(), language),
+                thanks=_page(render_to_string("waitlist/thanks.html").encode(), language),
+                busy=render_to_string("503.html").encode(),
+                joined=_joined(),
+            )
+    return rendered
+
+
+def render_landing(email: str = "", source: str = "", error: str = "") -> bytes:
+    """The landing page in the language that is active, with what was typed and why it was not taken."""
+    return render_to_string("waitlist/landing.html", {"email": email, "source": source, "error": error}).encode()
+
+
+def _page(content: bytes, language: str) -> Page:
+    # mtime=0: the same page gives the same bytes in every process.
+    compressed = gzip.compress(content, 9, mtime=0)
+    # Weak, since the plain and the compressed form share it.
+    etag = b'W/"' + hashlib.sha256(content).hexdigest()[:32].encode() + b'"'
+    common: list[Header] = [
+        (b"content-type", b"text/html; charset=utf-8"),
+        (b"content-language", language.encode()),
+        (b"cache-control", MAX_AGE),
+        (b"vary", b"Accept-Language, Accept-Encoding"),
+        (b"etag", etag),
+    ]
+    return Page(
+        content,
+        compressed,
+        etag,
+        [*common, (b"content-length", str(len(content)).encode())],
+        [*common, (b"content-encoding", b"gzip"), (b"content-length", str(len(compressed)).encode())],
+    )
+
+
+def _joined() -> bytes:
+    message = translation.gettext("You are on the list. We write to you when your place is ready.")
+    return json.dumps({"success": True, "message": message}, ensure_ascii=False).encode()
