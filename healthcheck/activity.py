@@ -71,7 +71,7 @@ class Server:
     def limit(self) -> int:
         """The most that this service's role can have in its database, were it alone on the server."""
         own = [limit for limit in (self.role_limit, self.database_limit) if limit is not None]
-        return min(self.usable, *own)
+        return min([self.usable, *own])
 
     def as_json(self) -> dict[str, Any]:
         return {

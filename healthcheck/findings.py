@@ -56,8 +56,7 @@ def of_plan(budget: Budget, server: Server) -> Iterator[Finding]:
         yield Finding(
             "critical",
             STEADY,
-            f"The service may open {budget.steady} connections; with the {budget.plan.reserve} of "
-            f"DB_CONNECTIONS_RESERVE that is {over} more than the {_allowed(server)}.",
+            f"The service may open {_sum(budget.steady, over, budget.plan, server)}.",
             f"{_ways_out(budget.plan, server, steady)}. What fits, everything else as it is: "
             + ", or ".join(f"{count} × {role}" for role, count in fit.items())
             + ".",
@@ -68,15 +67,15 @@ def of_plan(budget: Budget, server: Server) -> Iterator[Finding]:
             "critical" if surge else "warning",
             3,
             f"A deploy that starts {max(1, surge)} more of every role before it stops the old ones may open "
-            f"{budget.deploy_peak} connections; with the {budget.plan.reserve} of DB_CONNECTIONS_RESERVE that is {over} more than the {_allowed(server)}.",
+            f"{_sum(budget.deploy_peak, over, budget.plan, server)}.",
             f"{_ways_out(budget.plan, server, deploy_peak)}; or deploy without overlap.",
         )
     if budget.warn is not None and budget.critical is not None and budget.warn > budget.critical:
         yield Finding(
             "warning",
             7,
-            f"On this server DB_CONNECTIONS_WARN is {budget.warn} connections, above DB_CONNECTIONS_CRITICAL, "
-            f"which is {budget.critical}.",
+            f"DB_CONNECTIONS_WARN comes to {budget.warn} connections on this server, and DB_CONNECTIONS_CRITICAL, "
+            f"which must not be under it, to {budget.critical}.",
             "Give both as numbers or both as shares, the warning below.",
         )
     if server.version_number < OLDEST_VERSION * 10_000:
@@ -138,13 +137,18 @@ def of_live(budget: Budget, live: Live, application: str) -> Iterator[Finding]:
             )
 
 
-def _allowed(server: Server) -> str:
-    """The limit in words, by what sets it."""
+def _sum(connections: int, over: int, plan: Plan, server: Server) -> str:
+    """A sum that does not fit, and the limit that it passes, by what sets that."""
     if server.limit == server.usable:
-        return f"{server.limit} that the server allows"
-    if server.limit == server.role_limit:
-        return f"{server.limit} that the role {server.role} may have"
-    return f"{server.limit} that the database {server.database} may have"
+        allowed = "the server allows"
+    elif server.limit == server.role_limit:
+        allowed = f"the role {server.role} may have"
+    else:
+        allowed = f"the database {server.database} may have"
+    return (
+        f"{connections} connections; with the {plan.reserve} of DB_CONNECTIONS_RESERVE that is {over} more than "
+        f"the {server.limit} that {allowed}"
+    )
 
 
 def _ways_out(plan: Plan, server: Server, total: Callable[[Plan], int]) -> str:
