@@ -41,13 +41,13 @@ COMPILE = $(PYTHON) -m uv pip compile --quiet --universal --python-version 3.$(O
 # What is installed, by the time at which its list was read.
 .venv/requirements: requirements.txt | $(PYTHON)
 	@echo 'Installing the requirements into .venv'
-	@$(PIP) install --quiet --requirement requirements.txt || { \
+	@$(PIP) install -qq --requirement requirements.txt || { \
 		echo 'The requirements could not be installed, pip says why above: try again with a network.' >&2; exit 1; }
 	@touch $@
 
 .venv/tests-requirements: tests/requirements.txt .venv/requirements
 	@echo 'Installing what the tests need into .venv'
-	@$(PIP) install --quiet --requirement requirements.txt --requirement tests/requirements.txt || { \
+	@$(PIP) install -qq --requirement requirements.txt --requirement tests/requirements.txt || { \
 		echo 'The requirements could not be installed, pip says why above: try again with a network.' >&2; exit 1; }
 	@touch $@
 

@@ -81,7 +81,8 @@ class Run:
         # make passes a Ctrl-C on, but not its own kill -9.
         self._parent = os.getppid() if "MAKELEVEL" in os.environ else None
         for signum in STOP_SIGNALS:
-            signal.signal(signum, self._on_signal)
+            if signum != signal.SIGHUP or signal.getsignal(signum) != signal.SIG_IGN:  # `nohup make run`
+                signal.signal(signum, self._on_signal)
 
     def _on_signal(self, signum: int, frame: FrameType | None) -> None:
         """Only takes note: a second Ctrl-C changes nothing."""
