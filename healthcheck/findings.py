@@ -74,8 +74,8 @@ def of_plan(budget: Budget, server: Server) -> Iterator[Finding]:
         yield Finding(
             "warning",
             7,
-            f"DB_CONNECTIONS_WARN comes to {budget.warn} connections on this server, and DB_CONNECTIONS_CRITICAL, "
-            f"which must not be under it, to {budget.critical}.",
+            f"DB_CONNECTIONS_WARN comes to {budget.warn} connections on this server, which is above the "
+            f"{budget.critical} of DB_CONNECTIONS_CRITICAL.",
             "Give both as numbers or both as shares, the warning below.",
         )
     if server.version_number < OLDEST_VERSION * 10_000:
@@ -146,8 +146,8 @@ def _sum(connections: int, over: int, plan: Plan, server: Server) -> str:
     else:
         allowed = f"the database {server.database} may have"
     return (
-        f"{connections} connections; with the {plan.reserve} of DB_CONNECTIONS_RESERVE that is {over} more than "
-        f"the {server.limit} that {allowed}"
+        f"{connections} connections; with the {plan.reserve} of DB_CONNECTIONS_RESERVE that is {over} more "
+        f"than the {server.limit} that {allowed}"
     )
 
 

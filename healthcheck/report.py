@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import psycopg
 from django.conf import settings
@@ -104,13 +104,38 @@ def connect() -> psycopg.Connection[Any]:
     return psycopg.connect(**connection_kwargs(autocommit=True, connect_timeout=CONNECT_TIMEOUT))
 
 
+class Observer:
+    """Looks at the server over one connection, as often as asked, and makes a new one when that is gone."""
+
+    def __init__(self) -> None:
+        self._connection: psycopg.Connection[Any] | None = None
+
+    def look(self) -> Report:
+        """A report of this moment; a server that cannot be asked is in it, not raised."""
+        try:
+            if self._connection is None:
+                self._connection = connect()
+            return of_cursor(self._connection.cursor())
+        except psycopg.Error as error:
+            self.close()
+            return without_server(error)
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+
 def take() -> Report:
-    """A report through one connection of its own, closed again; a server that cannot be asked is in it too.
+    """A report of this moment over one connection, which is closed again.
 
     The web's master process calls this before it forks: nothing of the connection is left by then.
     """
-    try:
-        with connect() as connection:
-            return of_cursor(connection.cursor())
-    except psycopg.Error as error:
-        return without_server(error)
+    with Observer() as observer:
+        return observer.look()
