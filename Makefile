@@ -19,7 +19,7 @@ run: .venv/requirements ## set up what is missing, then serve on PORT (8000) unt
 test: .venv/tests-requirements ## the whole suite, on a temporary PostgreSQL of its own
 	@exec $(PYTHON) -m pytest $(ARGS)
 
-load: .venv/tests-requirements ## the load tests against the peers; ONLY=joins for one row
+load: .venv/load-requirements ## the load tests against the peers; ONLY=joins for one row
 	@ONLY='$(ONLY)' exec $(PYTHON) -m tests.load
 
 lint: .venv/tests-requirements ## formatter, linter, types, templates, missing migrations, pins
@@ -34,6 +34,8 @@ requirements: .venv/tests-requirements ## compile both lists of exact pins from 
 	$(PIP) install --quiet uv
 	$(COMPILE) pyproject.toml --output-file requirements.txt
 	$(COMPILE) --group test --constraints requirements.txt --output-file tests/requirements.txt
+	$(COMPILE) --group load --constraints requirements.txt --constraints tests/requirements.txt \
+		--output-file tests/load/requirements.txt
 
 COMPILE = $(PYTHON) -m uv pip compile --quiet --universal --python-version 3.$(OLDEST) --no-emit-index-url \
 	--no-emit-find-links --custom-compile-command 'make requirements'
@@ -48,6 +50,12 @@ COMPILE = $(PYTHON) -m uv pip compile --quiet --universal --python-version 3.$(O
 .venv/tests-requirements: tests/requirements.txt .venv/requirements
 	@echo 'Installing what the tests need into .venv'
 	@$(PIP) install -qq --requirement requirements.txt --requirement tests/requirements.txt || { \
+		echo 'The requirements could not be installed, pip says why above: try again with a network.' >&2; exit 1; }
+	@touch $@
+
+.venv/load-requirements: tests/load/requirements.txt .venv/tests-requirements
+	@echo 'Installing what the load tests compare with into .venv'
+	@$(PIP) install -qq --requirement tests/load/requirements.txt || { \
 		echo 'The requirements could not be installed, pip says why above: try again with a network.' >&2; exit 1; }
 	@touch $@
 
