@@ -91,23 +91,66 @@ def instances_that_fit(plan: Plan, limit: int) -> dict[str, int]:
     }
 
 
-def names(plan: Plan, application: str) -> dict[str, int]:
-    """The most connections under each name on the server, in the plan's order.
+@dataclass(frozen=True)
+class Share:
+    """What one process may open under one name on the server: a pool's connections, and others outside it."""
+
+    min: int
+    max: int
+    outside: int
+
+    @property
+    def most(self) -> int:
+        return self.max + self.outside
+
+
+def shares(role: Role) -> dict[str, Share]:
+    """By the last part of the name on the server, what each process of a role may open.
 
     A connection outside the pools goes by the first word of what the plan calls it: the `jobs listener` is
     found under the name of the jobs pool.
     """
-    planned: dict[str, int] = {}
-    for role in plan.roles:
-        processes = role.instances * role.processes
-        for pool, most in [(p.name, p.max) for p in role.pools] + [(o.split()[0], 1) for o in role.outside]:
-            name = f"{application}/{role.name}/{pool}"
-            planned[name] = planned.get(name, 0) + processes * most
-    planned[f"{application}/command"] = plan.commands
-    return planned
+    found = {pool.name: Share(pool.min, pool.max, 0) for pool in role.pools}
+    for outside in role.outside:
+        name = outside.split()[0]
+        share = found.get(name, Share(0, 0, 0))
+        found[name] = replace(share, outside=share.outside + 1)
+    return found
+
+
+def names(plan: Plan, application: str) -> dict[str, int]:
+    """The most connections under each name on the server."""
+    planned = {
+        f"{application}/{role.name}/{name}": role.instances * role.processes * share.most
+        for role in plan.roles
+        for name, share in shares(role).items()
+    }
+    return {**planned, f"{application}/command": plan.commands}
 
 
 # --- Beside the server ---------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Sum:
+    """One sum of the budget.
+
+    Attributes:
+        level: how bad it is if it does not fit, `warning` or `critical`.
+        spare: what is left under the limit, negative if it does not fit; None if nobody knows the limit.
+    """
+
+    label: str
+    level: str
+    connections: int
+    with_reserve: int
+    spare: int | None
+
+    @property
+    def verdict(self) -> str:
+        if self.spare is None:
+            return ""
+        return f"{self.spare} to spare" if self.spare >= 0 else f"{-self.spare} too many"
+
+
 @dataclass(frozen=True)
 class Budget:
     """The sums of a plan; what depends on the server is None as long as it could not be asked.
@@ -142,6 +185,17 @@ class Budget:
         if self.limit is None:
             return 0
         return max(0, connections + self.plan.reserve - self.limit)
+
+    @property
+    def sums(self) -> list["Sum"]:
+        reserve, limit = self.plan.reserve, self.limit
+        return [
+            Sum(label, level, total, total + reserve, None if limit is None else limit - reserve - total)
+            for label, level, total in (
+                ("steady", "critical", self.steady),
+                ("while a deploy overlaps", "critical" if self.plan.surge else "warning", self.deploy_peak),
+            )
+        ]
 
     def as_json(self) -> dict[str, Any]:
         known = self.limit is not None

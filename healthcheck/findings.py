@@ -107,10 +107,10 @@ def of_live(budget: Budget, live: Live, application: str) -> Iterator[Finding]:
             yield Finding(
                 level,
                 4,
-                f"{live.total} connections are open on the server, more than the {line} of {variable}.",
+                f"{_connections(live.total)} on the server; {variable} comes to {line}.",
                 "Most are "
                 + ", ".join(f"{name or 'without a name'} ({count})" for name, count in most)
-                + ".",
+                + ": end what nobody needs.",
             )
             break
     planned = names(budget.plan, application)
@@ -126,15 +126,19 @@ def of_live(budget: Budget, live: Live, application: str) -> Iterator[Finding]:
                     "give every service of the deployment the same variables."
                 )
             yield Finding(
-                "warning", 5, f"{name} has {count} connections of the {planned[name]} planned.", hint
+                "warning", 5, f"{name} has {_connections(count)}; the plan has {planned[name]}.", hint
             )
         elif name not in planned and (name == application or name.startswith(f"{application}/")):
             yield Finding(
                 "warning",
                 6,
-                f"{name} has {count} connections, and the plan knows no such name.",
+                f"{name} has {_connections(count)}, and the plan knows no such name.",
                 "Another version of the service is running, or something took its name: end it.",
             )
+
+
+def _connections(count: int) -> str:
+    return f"{count} open connection{'' if count == 1 else 's'}"
 
 
 def _sum(connections: int, over: int, plan: Plan, server: Server) -> str:

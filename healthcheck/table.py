@@ -1,20 +1,18 @@
 """A report as lines for people: the plan beside what is open, the budget, and the findings."""
 
 import textwrap
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 
 from django.utils.termcolors import colorize
 
-from healthcheck.budget import Budget, Role, each_process, names, of_role
+from healthcheck.budget import Budget, each_process, of_role
 from healthcheck.report import Report
+from healthcheck.rows import connection_rows
 
 NARROWEST, WIDEST = 60, 100  # columns that running text is wrapped to
-OTHERS = 5  # names of other services that are listed
 
 STYLES: dict[str, dict] = {
     "heading": {"opts": ("bold",)},
-    "quiet": {"opts": ("dim",)},
     "ok": {"fg": "green"},
     "warning": {"fg": "yellow", "opts": ("bold",)},
     "critical": {"fg": "red", "opts": ("bold",)},
@@ -23,6 +21,7 @@ STYLES: dict[str, dict] = {
 Paint = Callable[[str, str], str]
 
 PLANNED = "{:<21}{:>11}{:>11}{:>9}"
+NAMES = 52  # the width of the same columns, for a name that has nothing planned
 OPEN = "{:>8}{:>7}{:>6}{:>7}"
 
 
@@ -44,92 +43,41 @@ def report_lines(report: Report, paint: Paint, width: int) -> Iterator[str]:
     yield ""
     yield from budget_lines(report.budget, paint)
     if report.live:
-        yield f"  {'open on the server now':<24}{report.live.total:>14}   " + paint(
-            "quiet", f"warning above {report.budget.warn}, critical above {report.budget.critical}"
-        )
+        row = f"  {'open on the server now':<24}{report.live.total:>14}   "
+        yield row + f"warning above {report.budget.warn}, critical above {report.budget.critical}"
     yield ""
     yield from finding_lines(report, paint, width)
 
 
 def connection_lines(report: Report, paint: Paint) -> Iterator[str]:
     """What each name may have on the server, beside what it has."""
-    live = report.live.by_name() if report.live else None
-
-    def row(planned: tuple[object, ...], states: Mapping[str | None, int] | None, most: int | None) -> str:
-        text = PLANNED.format(*planned)
-        if live is None:
-            return text
-        counts = Counter(states or {})
-        is_over = most is not None and counts.total() > most
-        in_transaction = sum(n for state, n in counts.items() if state and state.startswith("idle in"))
-        shown = OPEN.format(counts.total(), counts["active"], counts["idle"], in_transaction)
-        return text + (paint("warning", shown) if is_over else shown)
-
     heading = PLANNED.format("connections", "per process", "processes", "planned")
-    yield paint("heading", heading + (OPEN.format("open", "active", "idle", "in tx") if report.live else ""))
-    planned_names = names(report.plan, report.application)
-    seen = dict(live or {})
-
-    for role in report.plan.roles:
-        processes = role.instances * role.processes
-        total: Counter[str | None] = Counter()
-        lines = []
-        for pool in role.pools:
-            name = f"{report.application}/{role.name}/{pool.name}"
-            listens = sum(1 for outside in role.outside if outside.split()[0] == pool.name)
-            each = f"{pool.min}–{pool.max}" + (f" + {listens}" if listens else "")
-            states = seen.pop(name, Counter())
-            total += states
-            lines.append(
-                row((f"  {pool.name}", each, processes, planned_names[name]), states, planned_names[name])
-            )
-        for outside in role.outside:
-            name = f"{report.application}/{role.name}/{outside}"
-            if name in planned_names:
-                states = seen.pop(name, Counter())
-                total += states
-                lines.append(
-                    row((f"  {outside}", 1, processes, planned_names[name]), states, planned_names[name])
-                )
-        planned = (_role_title(role), each_process(role), processes, of_role(role))
-        yield paint("heading", row(planned, total, None))
-        yield from lines
-
-    name = f"{report.application}/command"
-    yield row(("one-off commands", "", "", planned_names[name]), seen.pop(name, None), planned_names[name])
-    others: Counter[str | None] = sum(seen.values(), Counter())
-    yield row(("everybody else", "", "reserve", report.plan.reserve), others, None)
-    by_size = sorted(seen.items(), key=lambda item: -item[1].total())
-    for name, states in by_size[:OTHERS]:
-        yield row((f"  {name or '(no name)'}"[:33], "", "", ""), states, None)
-    if len(by_size) > OTHERS:
-        yield paint("quiet", f"  and {len(by_size) - OTHERS} names more")
-
-
-def _role_title(role: Role) -> str:
-    return role.name if role.instances == 1 else f"{role.name}, {role.instances} instances"
+    if report.live:
+        heading += OPEN.format("open", "active", "idle", "in tx")
+    yield paint("heading", heading)
+    for row in connection_rows(report):
+        label = row.label if row.kind == "group" else f"  {row.label}"
+        if row.planned is None:
+            planned = f"{label[:NAMES]:<{NAMES}}"
+        else:
+            planned = PLANNED.format(label, row.each, row.processes or "", row.planned)
+        if row.states is None:
+            yield planned
+            continue
+        shown = OPEN.format(row.open, row.active, row.idle, row.in_transaction)
+        yield planned + (paint("warning", shown) if row.is_over else shown)
 
 
 def budget_lines(budget: Budget, paint: Paint) -> Iterator[str]:
     """The sums, with the reserve, beside the limit."""
-    reserve = budget.plan.reserve
-    yield paint("heading", f"{'budget':<26}{'connections':>14}{'+ reserve':>12}{'limit':>8}")
-    for label, total in (("steady", budget.steady), ("while a deploy overlaps", budget.deploy_peak)):
-        row = f"  {label:<24}{total:>14}{total + reserve:>12}{_known(budget.limit):>8}   "
-        yield row + _verdict(budget, total, paint)
-
-
-def _verdict(budget: Budget, total: int, paint: Paint) -> str:
-    if budget.limit is None:
-        return ""
-    if over := budget.too_many(total):
-        is_critical = total == budget.steady or budget.plan.surge
-        return paint("critical" if is_critical else "warning", f"{over} too many")
-    return paint("ok", f"{budget.limit - budget.plan.reserve - total} to spare")
-
-
-def _known(number: int | None) -> str:
-    return "?" if number is None else str(number)
+    limit = "" if budget.limit is None else f"{'limit':>8}"
+    yield paint("heading", f"{'budget':<26}{'connections':>14}{'+ reserve':>12}{limit}")
+    for row in budget.sums:
+        line = f"  {row.label:<24}{row.connections:>14}{row.with_reserve:>12}"
+        if row.spare is not None:
+            style = "ok" if row.spare >= 0 else row.level
+            line += f"{budget.limit:>8}   {paint(style, row.verdict)}"
+        yield line
 
 
 def finding_lines(report: Report, paint: Paint, width: int) -> Iterator[str]:
