@@ -16,7 +16,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "roadmap.settings")
 from django.conf import settings  # noqa: E402  # the role comes before the settings
 
 
-def addresses(port: str) -> list[str]:
+def addresses(port: int) -> list[str]:
     """Every address in production, IPv6 too where there is any; in development this machine only."""
     try:
         socket.socket(socket.AF_INET6).close()
@@ -28,7 +28,7 @@ def addresses(port: str) -> list[str]:
 planned = settings.CONNECTION_PLAN.web.processes
 
 wsgi_app = "roadmap.asgi:application"
-bind = addresses(os.environ.get("PORT", "8000"))
+bind = addresses(settings.PORT)
 workers = planned
 worker_class = "roadmap.server.gunicorn_worker.Worker"
 backlog = 8192
@@ -58,6 +58,11 @@ def when_ready(server: Any) -> None:
     """Signals that add processes, or start a second set beside the first, are not followed."""
     for name in ("TTIN", "HUP", "USR2"):
         handler = f"handle_{name.lower()}"
-        setattr(server, handler, lambda name=name: server.log.warning(
-            "SIG%s would open more connections than planned and is ignored; set WEB_CONCURRENCY and restart.", name
-        ))
+        setattr(
+            server,
+            handler,
+            lambda name=name: server.log.warning(
+                "SIG%s would open more connections than planned and is ignored; set WEB_CONCURRENCY and restart.",
+                name,
+            ),
+        )

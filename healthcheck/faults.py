@@ -5,6 +5,7 @@ import re
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import psycopg
 from psycopg import errors
@@ -23,11 +24,23 @@ CLASSES = (
     "client_gone",  # the caller left
 )
 RECENT = 60.0  # seconds for which a fault is news
+LINES = 10  # in the log, for each class and second
+
+
+@dataclass
+class Lines:
+    """How many lines a class had in the log since a moment, and how many it did not get."""
+
+    since: float = float("-inf")
+    written: int = 0
+    unwritten: int = 0
+
 
 logger = logging.getLogger("healthcheck.faults")
 _lock = threading.Lock()
 _counts = dict.fromkeys(CLASSES, 0)
 _last: dict[str, float] = {}
+_lines = {fault: Lines() for fault in CLASSES}
 
 # libpq puts two spaces behind the severity of a message that came from a server, in every language.
 _SENT_BY_SERVER = re.compile(r": [^\s:]+:  \S")
@@ -37,21 +50,34 @@ _CONNECTING = ("connection failed", "connection is bad", "connection timeout", "
 def record(fault: str, where: str, reason: object = "") -> None:
     """Count a fault and log it with the numbers of the pools at this moment.
 
+    Of a class that comes more often than `LINES` times a second, the next line tells how many had none: a flood
+    of refusals must not turn into a flood of writing.
+
     Args:
         fault: one of `CLASSES`.
         where: the pool, queue or path that it happened in.
         reason: the error, or some words; never an address with a password.
     """
+    now = time.monotonic()
     with _lock:
         _counts[fault] += 1
-        _last[fault] = time.monotonic()
-    level = logging.INFO if fault == "client_gone" else logging.WARNING
+        _last[fault] = now
+        lines = _lines[fault]
+        if now - lines.since >= 1:
+            lines.since, lines.written = now, 0
+        if lines.written >= LINES:
+            lines.unwritten += 1
+            return
+        lines.written += 1
+        unwritten, lines.unwritten = lines.unwritten, 0
     figures = "; ".join(
         f"{name} {m['used']} used, {m['idle']} idle, {m['waiting']} waiting of {m['max']}"
         for name, m in pools.measure_all().items()
     )
-    text = " ".join(str(reason).split())
-    logger.log(level, "%s in %s: %s [%s]", fault, where, text or "-", figures or "no pools")
+    text = " ".join(str(reason).split()) or "-"
+    more = f", and {unwritten} more before" if unwritten else ""
+    level = logging.INFO if fault == "client_gone" else logging.WARNING
+    logger.log(level, "%s in %s: %s%s [%s]", fault, where, text, more, figures or "no pools")
 
 
 def counts() -> dict[str, int]:

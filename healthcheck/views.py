@@ -67,7 +67,7 @@ def _queued(gauges: dict[str, dict[str, int]]) -> list[str]:
     for name, gauge in gauges.items():
         level = gauge.get("busy", gauge.get("backlog", 0))
         if level >= gauge.get("max", level + 1) or gauge.get("waiting", 0):
-            notes.append(f"{name}: {level} of {gauge['max']}, {gauge.get('waiting', 0)} waiting")
+            notes.append(f"{name}: {level} at work, {gauge.get('waiting', 0)} waiting")
     return notes
 
 
@@ -95,11 +95,17 @@ ROUTES: dict[str, Callable[[], Answer]] = {
 }
 
 
-async def answer(path: str, method: str, send: Send) -> None:
-    """Answer one of `ROUTES`; any host may ask, since a platform's own checks use names of their own."""
-    status, body = (
-        ROUTES[path]() if method in ("GET", "HEAD") else (405, {"status": "fail", "reason": "method"})
-    )
+async def answer(path: str | None, method: str, send: Send) -> None:
+    """Answer one of `ROUTES`, None being any other path.
+
+    Any host may ask, since a platform's own checks use names of their own.
+    """
+    if path is None:
+        status, body = 404, {"status": "fail", "reason": "not_found"}
+    elif method in ("GET", "HEAD"):
+        status, body = ROUTES[path]()
+    else:
+        status, body = 405, {"status": "fail", "reason": "method_not_allowed"}
     content = json.dumps(body).encode()
     headers = [
         (b"content-type", b"application/health+json"),

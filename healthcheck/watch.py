@@ -54,7 +54,7 @@ class Watch:
         self.reason = "starting"  # why there is no fresh answer
         self.missing_migrations: int | None = None
         self._answered = float("-inf")
-        self._lost = True
+        self._lost = False
         self._healing: dict[str, asyncio.Task[None]] = {}
         self._known_migrations = set(MigrationLoader(None, ignore_no_migrations=True).disk_migrations)
 
@@ -65,7 +65,7 @@ class Watch:
     def not_ready(self) -> str | None:
         """The class of the reason why this process should get no requests yet, or None."""
         if not self.answers:
-            return self.reason if self._lost else "connection_lost"
+            return self.reason if self._lost or self.look is None else "connection_lost"
         if self.missing_migrations != 0:
             return "migrations_missing"
         if self.expected - {pool.name for pool in pools.announced()}:

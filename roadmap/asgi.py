@@ -1,7 +1,7 @@
 """The one door: every request of the web process comes in here.
 
 Health first, since it must answer whatever happens; then static files; then the lane, which answers what the
-waitlist's visitors ask for on the event loop; then Django.
+waitlist's visitors ask for on the event loop; then Django's pages, in one of a few threads.
 """
 
 import contextlib
@@ -14,24 +14,26 @@ from roadmap.server import role
 role.become("web")
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "roadmap.settings")
 
-from django.core.asgi import get_asgi_application  # noqa: E402  # the role comes before the settings
+import django  # noqa: E402  # the role comes before the settings
 
-django_application = get_asgi_application()
+django.setup()
 
 from django.conf import settings  # noqa: E402
 from servestatic import ServeStaticASGI  # noqa: E402
 
 from healthcheck import views as health  # noqa: E402
-from roadmap.server import lifespan, resources  # noqa: E402
+from roadmap.server import client, lifespan, resources  # noqa: E402
+from roadmap.server.django_pages import DjangoPages  # noqa: E402
 from waitlist.lane import PATHS, Lane  # noqa: E402
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
-lane = Lane(settings.CONNECTION_PLAN.join_deadline)
-with_static_files = ServeStaticASGI(
-    django_application,
+lane = Lane(settings.CONNECTION_PLAN.join_deadline, settings.JOIN_RATE_LIMIT)
+pages = DjangoPages(settings.CONNECTION_PLAN.page_deadline)
+static_files_and_pages = ServeStaticASGI(
+    pages,
     root=settings.STATIC_ROOT,
     prefix=settings.STATIC_URL,
     allow_all_origins=False,
@@ -41,17 +43,20 @@ with_static_files = ServeStaticASGI(
 async def application(scope: Scope, receive: Receive, send: Send) -> None:
     if scope["type"] == "lifespan":
         await lifespan.run(receive, send, opened())
-    elif scope["path"] in health.ROUTES:
+        return
+    if settings.TRUSTED_PROXIES:
+        client.see_through(scope, settings.TRUSTED_PROXIES)
+    if scope["path"] in health.ROUTES:
         await health.answer(scope["path"], scope["method"], send)
     elif scope["path"] in PATHS:
         await lane(scope, receive, send)
     else:
-        await with_static_files(scope, receive, send)
+        await static_files_and_pages(scope, receive, send)
 
 
 @contextlib.asynccontextmanager
 async def opened() -> AsyncIterator[None]:
-    async with resources.opened() as writer:
-        lane.writer = writer
+    async with resources.opened_for_web() as web:
+        lane.writer, pages.threads = web
         yield
-        lane.writer = None
+        lane.writer = pages.threads = None

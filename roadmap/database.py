@@ -62,7 +62,9 @@ def database_from_url(url: str, plan: Plan, role: str, application: str) -> dict
         "CONN_MAX_AGE": 0,  # the pool refuses anything else
         "OPTIONS": {
             **given,
-            "application_name": f"{application}/command" if role == "command" else f"{application}/{role}/orm",
+            "application_name": f"{application}/command"
+            if role == "command"
+            else f"{application}/{role}/orm",
             "connect_timeout": times.connect,
             "keepalives": times.keepalives,
             "keepalives_idle": times.keepalives_idle,

@@ -8,6 +8,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 
 from healthcheck import faults
+from roadmap.server.django_pages import LEFT
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
@@ -28,7 +29,8 @@ def server_error(request: HttpRequest) -> HttpResponse:
     fault = faults.classify(error) if error else None
     if fault is None:
         return answer(request, 500)
-    faults.record(fault, request.path, error)
+    if not request.scope.get(LEFT):  # type: ignore[attr-defined]  # else it is counted already, as what it is
+        faults.record(fault, request.path, error)
     response = answer(request, 503)
     response["Retry-After"] = "1"
     # The fault has its line in the log; Django's would add a traceback to each.

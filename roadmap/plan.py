@@ -227,7 +227,12 @@ def read(environ: Mapping[str, str]) -> Plan:
     saver_min, saver_max = pair(reader, "CHECKPOINTER_POOL_MIN_SIZE", "CHECKPOINTER_POOL_MAX_SIZE")
     web_saver_max = reader.whole("WEB_CHECKPOINTER_POOL_MAX_SIZE", least=1)
     within("WEB_CHECKPOINTER_POOL_MAX_SIZE", web_saver_max, "CHECKPOINTER_POOL_MAX_SIZE", saver_max - 1)
-    within("CHECKPOINTER_POOL_MIN_SIZE", saver_min, "the worker's share of the maximum", saver_max - web_saver_max)
+    within(
+        "CHECKPOINTER_POOL_MIN_SIZE",
+        saver_min,
+        "the worker's share of the maximum",
+        saver_max - web_saver_max,
+    )
 
     orm_timeout = reader.seconds("DB_POOL_TIMEOUT")
     saver_timeout = reader.seconds("CHECKPOINTER_POOL_TIMEOUT")
@@ -315,6 +320,8 @@ def orm_threads(reader: Reader, environ: Mapping[str, str], orm_max: int) -> int
     threads = reader.whole("ORM_THREADS", least=1)
     if threads > orm_max - 2 and "ORM_THREADS" in environ:
         raise BadValue(
-            "ORM_THREADS", threads, f"at most {orm_max - 2}, two under the {orm_max} ORM connections of a web process"
+            "ORM_THREADS",
+            threads,
+            f"at most {orm_max - 2}, two under the {orm_max} ORM connections of a web process",
         )
     return min(threads, orm_max - 2)

@@ -12,6 +12,7 @@ from roadmap import plan
 from roadmap.database import database_from_url
 from roadmap.server import role
 from roadmap.server.places import DATABASE, ROLE, SOCKET_PORT, database_url, url
+from waitlist.limits import read_rate
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = environ.Env()
@@ -27,6 +28,18 @@ def required(name: str, development: str) -> str:
     if not value:
         raise ImproperlyConfigured(f"{name} is not set; with ENVIRONMENT={ENVIRONMENT} it must be.")
     return value
+
+
+def whole(name: str, default: int, least: int, most: int) -> int:
+    """A whole number that is no part of the plan of connections.
+
+    Raises:
+        ImproperlyConfigured: it is none, or out of bounds.
+    """
+    text = env.str(name, default=str(default))
+    if not text.isdecimal() or not text.isascii() or len(text) > 9 or not least <= int(text) <= most:
+        raise ImproperlyConfigured(f"{name} is {text!r}; it takes a whole number from {least} to {most}.")
+    return int(text)
 
 
 # --- The plan of connections -----------------------------------------------------------------------------
@@ -63,7 +76,9 @@ if PROCESS_ROLE != "command":
 
 # --- Security ------------------------------------------------------------------------------------------
 DEBUG = False  # in development too: what one sees there is what visitors get
-SECRET_KEY = required("SECRET_KEY", "for development on this machine only; production refuses to start without its own")
+SECRET_KEY = required(
+    "SECRET_KEY", "for development on this machine only; production refuses to start without its own"
+)
 ALLOWED_HOSTS = [h for h in required("ALLOWED_HOSTS", "localhost,.localhost,127.0.0.1,[::1]").split(",") if h]
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 CORS_ALLOWED_ORIGINS = env.list("CORS_ALLOWED_ORIGINS", default=[])
@@ -75,6 +90,13 @@ SECURE_CSP = {
     "form-action": [CSP.SELF],
 }
 X_FRAME_OPTIONS = "DENY"
+TRUSTED_PROXIES = whole("TRUSTED_PROXIES", 0, 0, 10)  # hops between the clients and us
+try:
+    JOIN_RATE_LIMIT = read_rate(env.str("JOIN_RATE_LIMIT", default="2000/20"))
+except ValueError as error:
+    raise ImproperlyConfigured(
+        f"JOIN_RATE_LIMIT is {str(error)!r}; it takes burst/per second, such as 2000/20, or off."
+    ) from None
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = PRODUCTION
 SECURE_HSTS_SECONDS = 31_536_000 if PRODUCTION else 0
 AUTH_PASSWORD_VALIDATORS = [
@@ -86,6 +108,9 @@ AUTH_PASSWORD_VALIDATORS = [
         "NumericPasswordValidator",
     )
 ]
+
+PORT = whole("PORT", 8000, 1, 65535)
+WORKER_PORT = whole("WORKER_PORT", 0, 0, 65535)  # 0: the worker's health is asked by nobody
 
 # --- Applications ------------------------------------------------------------------------------------------
 INSTALLED_APPS = [

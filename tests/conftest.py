@@ -1,8 +1,6 @@
 """What the tests run against: a PostgreSQL, a database in it, and real processes of the service."""
 
 import secrets
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,7 +96,12 @@ def staff(database: Database) -> tuple[str, str]:
     name, password = "staff", secrets.token_urlsafe(16)
     variables = {"DJANGO_SUPERUSER_PASSWORD": password}
     done = manage(
-        database.url, "createsuperuser", "--noinput", f"--username={name}", "--email=staff@example.com", **variables
+        database.url,
+        "createsuperuser",
+        "--noinput",
+        f"--username={name}",
+        "--email=staff@example.com",
+        **variables,
     )
     if done.returncode:
         raise RuntimeError(done.stderr)

@@ -22,7 +22,9 @@ STOP = 40.0
 
 def environment(database_url: str, **variables: str) -> dict[str, str]:
     """A clean environment: nothing of the developer's own settings gets in."""
-    passed_on = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "VIRTUAL_ENV") if name in os.environ}
+    passed_on = {
+        name: os.environ[name] for name in ("PATH", "HOME", "LANG", "VIRTUAL_ENV") if name in os.environ
+    }
     return {**passed_on, "DATABASE_URL": database_url, "PYTHONUNBUFFERED": "1", **variables}
 
 
@@ -73,6 +75,7 @@ class Service:
         self.log_path = log
         self.variables = {
             "ENVIRONMENT": "development",
+            "JOIN_RATE_LIMIT": "off",  # all of a test's joins come from one address
             "SECRET_KEY": secrets.token_urlsafe(32),
             "PORT" if kind == "web" else "WORKER_PORT": str(self.port),
             **variables,
@@ -147,7 +150,7 @@ class Service:
 def query(database_url: str, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
     """Rows, seen from outside the service."""
     with psycopg.connect(database_url, autocommit=True, application_name="tests") as connection:
-        return connection.execute(statement, parameters).fetchall()
+        return connection.execute(statement, parameters or None).fetchall()
 
 
 def connections_by_name(superuser_url: str, database: str) -> dict[str, int]:

@@ -3,11 +3,10 @@
 import csv
 import io
 import re
-from collections.abc import AsyncIterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
-from asgiref.sync import sync_to_async
 from django.db import connections
 from django.db.models import QuerySet
 
@@ -24,7 +23,7 @@ BYTE_ORDER_MARK = "\ufeff"  # without it Excel takes UTF-8 for the code page of 
 _FORMULA = re.compile(r"""(^|[;,|"'\t\r\n])(?=\s*[=+\-@\t\r\n＝＋－＠﹦﹢﹣﹫])""")
 
 
-async def csv_lines(entries: QuerySet[Entry]) -> AsyncIterator[str]:
+def csv_lines(entries: QuerySet[Entry]) -> Iterator[str]:
     """The entries in the order of their ids, as pieces of one CSV file; header and byte order mark first.
 
     The rows are read a chunk at a time, and between two chunks no connection is held, however slowly the
@@ -33,7 +32,7 @@ async def csv_lines(entries: QuerySet[Entry]) -> AsyncIterator[str]:
     yield BYTE_ORDER_MARK + _csv([COLUMNS])
     entries = entries.order_by("pk")
     last = 0
-    while rows := await sync_to_async(_read_chunk)(entries, last):
+    while rows := _read_chunk(entries, last):
         last = rows[-1][0]
         yield _csv([[as_cell(value) for value in row[1:]] for row in rows])
 

@@ -61,7 +61,9 @@ def read_form(body: bytes) -> Form:
     """
     try:
         fields = dict(
-            parse_qsl(body.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=MAX_FIELDS)
+            parse_qsl(
+                body.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=MAX_FIELDS
+            )
         )
     except ValueError:
         raise Malformed(_("The form could not be read.")) from None

@@ -71,7 +71,7 @@ class JoinWriter:
         await written
 
     def gauge(self) -> dict[str, int]:
-        return {"backlog": len(self._backlog), "max": BACKLOG}
+        return {"backlog": len(self._backlog)}
 
     async def close(self) -> None:
         """Commit what is waiting, then stop; what comes later is refused.

@@ -6,6 +6,7 @@ session, no connection of its own. A join waits only for the commit that it shar
 
 import asyncio
 import json
+import math
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
@@ -16,6 +17,7 @@ from healthcheck import faults
 from waitlist import pages, rules
 from waitlist.forms import MAX_BODY, Invalid, Malformed, judge, read_form, read_json
 from waitlist.joins import BacklogFull, JoinWriter, Refused, Row
+from waitlist.limits import Limiter, Rate
 from waitlist.rules import Header
 
 Scope = MutableMapping[str, Any]
@@ -42,6 +44,7 @@ class Request:
         self.path: str = scope["path"]
         self.method: str = scope["method"]
         self.scheme: str = scope["scheme"]
+        self.client: str = scope["client"][0] if scope.get("client") else ""
         headers: dict[bytes, bytes] = {}
         for name, value in scope["headers"]:
             headers[name] = headers[name] + b"," + value if name in headers else value
@@ -57,9 +60,10 @@ class Request:
 class Lane:
     """An ASGI application for `PATHS`; `writer` is set while the process can take joins."""
 
-    def __init__(self, deadline: float):
-        """`deadline`: seconds after which a join has its answer, whatever happens."""
+    def __init__(self, deadline: float, rate: Rate | None):
+        """`deadline`: seconds after which a join has its answer, whatever happens; `rate`: for each client."""
         self.deadline = deadline
+        self.limiter = Limiter(rate) if rate else None
         self.writer: JoinWriter | None = None
         self.pages = pages.render_all()
 
@@ -76,7 +80,9 @@ class Lane:
         elif request.method == "OPTIONS" and request.path == API:
             await reply.preflight()
         else:
-            await reply.problem(405, _("This path does not take that method."), {"allow": METHODS[request.path]})
+            await reply.problem(
+                405, _("This path does not take that method."), {"allow": METHODS[request.path]}
+            )
 
     async def _post(self, request: Request, receive: Receive, reply: "Reply") -> None:
         from_api = request.path == API
@@ -87,6 +93,8 @@ class Lane:
             await reply.problem(403, _("Joins from other sites’ pages are not taken."))
         elif request.content_type != expected:
             await reply.problem(415, _("The body must be %(type)s.") % {"type": expected.decode()})
+        elif self.limiter and (wait := self.limiter.wait(request.client)):
+            await reply.too_many(wait, self.pages[request.language].too_many)
         else:
             await self._join(request, receive, reply, self._read_api if from_api else self._read_page)
 
@@ -175,6 +183,14 @@ class Reply:
         else:
             await self._content(503, b"text/html; charset=utf-8", page, {"retry-after": "1"})
 
+    async def too_many(self, wait: float, page: bytes) -> None:
+        """This client has joined too many people already; `wait` seconds until it may go on."""
+        headers = {"retry-after": str(math.ceil(wait))}
+        if self.request.path == API:
+            await self.problem(429, "Too many joins came from your address.", headers)
+        else:
+            await self._content(429, b"text/html; charset=utf-8", page, headers)
+
     async def invalid(self, error: Invalid, body: bytes) -> None:
         with translation.override(self.request.language):
             if self.request.path == API:
@@ -194,7 +210,12 @@ class Reply:
         errors: dict[str, list[str]] | None = None,
     ) -> None:
         """An RFC 9457 problem, for programs; people who get one here did not use the page."""
-        content: dict[str, Any] = {"type": "about:blank", "title": _TITLES[status], "status": status, "detail": detail}
+        content: dict[str, Any] = {
+            "type": "about:blank",
+            "title": _TITLES[status],
+            "status": status,
+            "detail": detail,
+        }
         if errors:
             content["errors"] = errors
         await self._content(status, b"application/problem+json", json.dumps(content).encode(), headers)
@@ -244,6 +265,7 @@ _TITLES = {
     413: "Content Too Large",
     415: "Unsupported Media Type",
     422: "Unprocessable Content",
+    429: "Too Many Requests",
     503: "Service Unavailable",
 }
 

@@ -8,9 +8,13 @@ from dataclasses import dataclass
 from django.conf import settings
 from django.template.loader import render_to_string
 from django.utils import translation
+from django.utils.translation import gettext_noop
 
 from waitlist.rules import Header
 
+TOO_MANY = gettext_noop(
+    "Too many people have joined from your network just now. Please try again in a minute."
+)
 MAX_AGE = b"public, max-age=0, must-revalidate"  # the ETag makes asking again cheap
 
 
@@ -32,6 +36,7 @@ class Pages:
     landing: Page
     thanks: Page
     busy: bytes
+    too_many: bytes
     joined: bytes  # the API's answer
 
 
@@ -44,6 +49,7 @@ def render_all() -> dict[str, Pages]:
                 landing=_page(render_landing(), language),
                 thanks=_page(render_to_string("waitlist/thanks.html").encode(), language),
                 busy=render_to_string("503.html").encode(),
+                too_many=render_landing(error=translation.gettext(TOO_MANY)),
                 joined=_joined(),
             )
     return rendered
@@ -51,7 +57,9 @@ def render_all() -> dict[str, Pages]:
 
 def render_landing(email: str = "", source: str = "", error: str = "") -> bytes:
     """The landing page in the language that is active, with what was typed and why it was not taken."""
-    return render_to_string("waitlist/landing.html", {"email": email, "source": source, "error": error}).encode()
+    return render_to_string(
+        "waitlist/landing.html", {"email": email, "source": source, "error": error}
+    ).encode()
 
 
 def _page(content: bytes, language: str) -> Page:

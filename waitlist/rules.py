@@ -72,7 +72,9 @@ def trusted_origin(origin: str, scheme: str, host: str) -> bool:
 def cors_origin(headers: dict[bytes, bytes]) -> bytes | None:
     """The request's origin if `CORS_ALLOWED_ORIGINS` names it."""
     origin = headers.get(b"origin")
-    return origin if origin is not None and origin.decode("latin-1") in settings.CORS_ALLOWED_ORIGINS else None
+    return (
+        origin if origin is not None and origin.decode("latin-1") in settings.CORS_ALLOWED_ORIGINS else None
+    )
 
 
 @functools.cache

@@ -4,14 +4,17 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator
+from typing import NamedTuple, cast
 
 from django.conf import settings
 from django.db import connections
+from django.db.backends.postgresql.base import DatabaseWrapper
 from psycopg_pool import AsyncConnectionPool
 
 from healthcheck import pools, watch
 from healthcheck.connecting import connection_kwargs
 from roadmap import checkpointer
+from roadmap.server.threads import Threads
 from waitlist.joins import JoinWriter
 
 logger = logging.getLogger(__name__)
@@ -20,8 +23,9 @@ logger = logging.getLogger(__name__)
 @contextlib.asynccontextmanager
 async def orm_pool() -> AsyncIterator[None]:
     """Django's pool, opened before the first request instead of by it."""
-    connection = connections["default"]
+    connection = cast(DatabaseWrapper, connections["default"])
     pool = connection.pool
+    assert pool is not None  # noqa: S101  # the settings of every role with pools have one
     pool.open()
     pools.announce(pool)
     try:
@@ -61,17 +65,47 @@ async def join_writer() -> AsyncIterator[JoinWriter]:
 
 
 @contextlib.asynccontextmanager
-async def opened() -> AsyncIterator[JoinWriter | None]:
-    """Everything that this process's role has; the web's join writer is what the block gets.
+async def orm_threads() -> AsyncIterator[Threads]:
+    threads = Threads(settings.CONNECTION_PLAN.orm_threads)
+    pools.announce_gauge("threads", threads.gauge)
+    try:
+        yield threads
+    finally:
+        pools.withdraw("threads")
+        await threads.close()
+
+
+class Web(NamedTuple):
+    """What requests need of the web process."""
+
+    writer: JoinWriter
+    threads: Threads
+
+
+@contextlib.asynccontextmanager
+async def opened() -> AsyncIterator[None]:
+    """What every process with pools has, whatever its role.
 
     No server is waited for: a process whose database is away starts, and is not ready.
     """
     role = settings.CONNECTION_PLAN.role(settings.PROCESS_ROLE)
     for size in role.pools:
-        logger.info("pool %s of %s: min %d, max %d, timeout %g s", size.name, role.name, size.min, size.max, size.timeout)
+        logger.info(
+            "pool %s of %s: min %d, max %d, timeout %g s",
+            size.name,
+            role.name,
+            size.min,
+            size.max,
+            size.timeout,
+        )
     async with contextlib.AsyncExitStack() as stack:
         await stack.enter_async_context(orm_pool())
         await stack.enter_async_context(checkpointer.opened())
-        writer = await stack.enter_async_context(join_writer()) if role.name == "web" else None
-        await stack.enter_async_context(watch.watching(frozenset(pool.name for pool in pools.announced())))
-        yield writer
+        await stack.enter_async_context(watch.watching(frozenset(pool.name for pool in role.pools)))
+        yield
+
+
+@contextlib.asynccontextmanager
+async def opened_for_web() -> AsyncIterator[Web]:
+    async with opened(), orm_threads() as threads, join_writer() as writer:
+        yield Web(writer, threads)

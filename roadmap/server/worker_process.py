@@ -1,11 +1,18 @@
 """The worker's processes: one runs here; of several, each is a child and this one looks after them."""
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
 import sys
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
+import uvicorn
+from django.conf import settings
+
+from healthcheck import views as health
 from roadmap.server import resources
 
 logger = logging.getLogger(__name__)
@@ -23,25 +30,61 @@ def run_all(processes: int) -> None:
         sys.exit(run_children(processes))
 
 
-async def run() -> None:
-    """One process: its pools and its watch, until it is told to end."""
+async def run(number: int = 0) -> None:
+    """The process of that number: its pools and its watch, until it is told to end."""
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, ended.set)
-    async with resources.opened():
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(signum, ended.set)
+    async with resources.opened(), health_server(settings.WORKER_PORT and settings.WORKER_PORT + number):
         logger.info("worker %d is running", os.getpid())
         await ended.wait()
     logger.info("worker %d has ended", os.getpid())
 
 
+class HealthServer(uvicorn.Server):
+    """A server inside a process that has its own way with signals."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+async def health_application(scope: Any, receive: Any, send: Any) -> None:
+    """The paths of `/health`, and nothing else."""
+    path = scope["path"] if scope["path"] in health.ROUTES else None
+    await health.answer(path, scope["method"], send)
+
+
+@contextlib.asynccontextmanager
+async def health_server(port: int) -> AsyncIterator[None]:
+    """Answer for this process's health on `port`, for as long as the block; 0: nobody asks.
+
+    Of several processes each has a port of its own, one up from the last.
+    """
+    if not port:
+        yield
+        return
+    host = "::" if settings.PRODUCTION else "127.0.0.1"
+    config = uvicorn.Config(
+        health_application, host=host, port=port, lifespan="off", log_config=None, access_log=False, ws="none"
+    )
+    server = HealthServer(config)
+    task = asyncio.create_task(server.serve(), name="health server")
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        await task
+
+
 def run_children(processes: int) -> int:
     """Fork before anything is opened, wait for the first child to end, then end the rest."""
     children = set()
-    for _ in range(processes):
+    for number in range(processes):
         pid = os.fork()
         if pid == 0:
-            asyncio.run(run())
+            asyncio.run(run(number))
             os._exit(0)
         children.add(pid)
     told = False

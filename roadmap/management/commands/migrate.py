@@ -34,5 +34,7 @@ class Command(migrate.Command):
                 self.stdout.write("Another migrate is running on this database; waiting for it.")
                 told = True
             if time.monotonic() > give_up:
-                raise CommandError(f"Another migrate has been running for {PATIENCE} s; end it or wait for it.")
+                raise CommandError(
+                    f"Another migrate has been running for {PATIENCE} s; end it or wait for it."
+                )
             time.sleep(0.2)

@@ -1,0 +1,40 @@
+"""Who asks, and over which scheme: read here and nowhere else, through a stated number of proxies.
+
+Each proxy adds to the right of `X-Forwarded-For` whom it was asked by, so of what stands there only the last
+`hops` entries are known to be true; further left is whatever the client made up.
+"""
+
+from collections.abc import MutableMapping
+from ipaddress import ip_address
+from typing import Any
+
+
+def see_through(scope: MutableMapping[str, Any], hops: int) -> None:
+    """Put the client's own address and scheme into the scope of a request that came through `hops` proxies."""
+    forwarded_for: list[bytes] = []
+    forwarded_proto: list[bytes] = []
+    for name, value in scope["headers"]:
+        if name == b"x-forwarded-for":
+            forwarded_for += value.split(b",")
+        elif name == b"x-forwarded-proto":
+            forwarded_proto += value.split(b",")
+    if len(forwarded_for) >= hops and (address := _address(forwarded_for[-hops])):
+        scope["client"] = (address, 0)
+    # Many proxies set this one instead of adding to it.
+    if forwarded_proto:
+        scheme = forwarded_proto[-min(hops, len(forwarded_proto))].strip().lower()
+        if scheme in (b"http", b"https"):
+            scope["scheme"] = scheme.decode()
+
+
+def _address(entry: bytes) -> str | None:
+    """An address as a proxy writes it: some add the port, and brackets around IPv6."""
+    text = entry.strip().decode("latin-1")
+    if text.startswith("["):
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
+    try:
+        return str(ip_address(text))
+    except ValueError:
+        return None

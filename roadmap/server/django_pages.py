@@ -1,0 +1,199 @@
+"""Django's pages: the whole of a request in one of the ORM threads, the waiting on the event loop.
+
+The middleware chain is sync, so a request makes one hop. What this leans on of Django's and asgiref's insides:
+
+- `BaseHandler.load_middleware(is_async=False)` and `get_response()`: the sync chain, as WSGI has it;
+- `ASGIHandler.create_request()`: a request from an ASGI scope, and the answer when there can be none;
+- `request_started` and `request_finished`, which `response.close()` sends: connections go back with the latter;
+- `connections["default"].connection` is psycopg's own connection, while a thread has one.
+
+`tests/roadmap/test_framework_internals.py` fails when one of these changes.
+"""
+
+import asyncio
+import functools
+import io
+import json
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from http import HTTPStatus
+from typing import Any, cast
+
+from django.core import signals
+from django.core.handlers.asgi import ASGIHandler
+from django.core.handlers.base import BaseHandler
+from django.http.response import HttpResponseBase
+from django.template.loader import render_to_string
+
+from healthcheck import faults
+from roadmap.server.threads import Full, Job, Threads
+from waitlist.rules import security_headers
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+MAX_BODY = 1024 * 1024  # bytes; Django itself refuses form data over DATA_UPLOAD_MAX_MEMORY_SIZE
+PART = 64 * 1024  # bytes of a streamed answer that are made in one turn of a thread
+LEFT = "roadmap.left"  # in the scope: set when nobody waits for the answer
+
+
+class Handler(ASGIHandler):
+    """Django's handler with the sync chain of middleware; everything here runs in a thread."""
+
+    def __init__(self) -> None:
+        BaseHandler.__init__(self)
+        self.load_middleware(is_async=False)
+
+    def respond(self, scope: Scope, body: bytes) -> HttpResponseBase:
+        signals.request_started.send(sender=self.__class__, scope=scope)
+        request, refusal = self.create_request(scope, io.BytesIO(body))
+        if request is None:
+            return cast(HttpResponseBase, refusal)
+        response: HttpResponseBase = self.get_response(request)
+        return response
+
+
+class DjangoPages:
+    """An ASGI application; `threads` is set while the process is up."""
+
+    def __init__(self, deadline: float):
+        """`deadline`: seconds after which a page has its answer, whatever happens."""
+        self.deadline = deadline
+        self.threads: Threads | None = None
+        self.handler = Handler()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        deadline = asyncio.get_running_loop().time() + self.deadline
+        try:
+            async with asyncio.timeout_at(deadline):
+                body = await read_body(receive)
+        except TimeoutError:
+            await refuse(scope, send, 408)
+            return
+        if body is None:
+            return
+        if len(body) > MAX_BODY:
+            await refuse(scope, send, 413)
+            return
+        try:
+            if self.threads is None:
+                raise Full
+            job = self.threads.submit(functools.partial(self.handler.respond, scope, body), close)
+        except Full:
+            faults.record("pool_full", "threads")
+            await refuse(scope, send, 503)
+            return
+        listener = asyncio.ensure_future(receive())
+        try:
+            response = await self._outcome(job, listener, deadline, scope, send)
+            if response is not None:
+                await self._send(self.threads, response, listener, send)
+        finally:
+            listener.cancel()
+
+    async def _outcome(
+        self, job: Job, listener: asyncio.Future[Any], deadline: float, scope: Scope, send: Send
+    ) -> HttpResponseBase | None:
+        """The response, or None if the client left or the deadline came first."""
+        assert self.threads is not None  # noqa: S101  # the job came from them
+        left = asyncio.get_running_loop().time()
+        await asyncio.wait({job.done, listener}, timeout=deadline - left, return_when=asyncio.FIRST_COMPLETED)
+        if job.done.done():
+            response: HttpResponseBase = job.done.result()
+            return response
+        scope[LEFT] = True
+        self.threads.leave(job)
+        if listener.done():
+            faults.record("client_gone", scope["path"])
+        else:
+            faults.record("deadline", scope["path"])
+            await refuse(scope, send, 503)
+        return None
+
+    async def _send(
+        self, threads: Threads, response: HttpResponseBase, listener: asyncio.Future[Any], send: Send
+    ) -> None:
+        headers = [
+            (name.lower().encode("ascii"), value.encode("latin-1")) for name, value in response.items()
+        ]
+        headers += [
+            (b"set-cookie", cookie.OutputString().encode("ascii")) for cookie in response.cookies.values()
+        ]
+        await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
+        if not response.streaming:
+            await send({"type": "http.response.body", "body": response.content})
+            return
+        # A thread makes each part and is free while the client takes it.
+        parts = iter(response)  # type: ignore[call-overload]
+        try:
+            while not listener.done():
+                part = await threads.submit(functools.partial(take, parts), must=True).done
+                await send({"type": "http.response.body", "body": part, "more_body": bool(part)})
+                if not part:
+                    break
+            else:
+                faults.record("client_gone", "a streamed answer")
+        finally:
+            await threads.submit(response.close, must=True).done
+
+
+def close(response: HttpResponseBase | None) -> None:
+    """In the thread, with the answer made: give the connection back. A streamed answer is not made yet."""
+    if response is not None and not response.streaming:
+        response.close()
+    else:
+        signals.request_finished.send(sender=Handler)
+
+
+def take(parts: Iterator[bytes]) -> bytes:
+    """In the thread: the next `PART` of a streamed answer; empty at its end."""
+    content = b""
+    for part in parts:
+        content += part
+        if len(content) >= PART:
+            break
+    return content
+
+
+async def read_body(receive: Receive) -> bytes | None:
+    """The body, as far as `MAX_BODY` and a piece more; None if the client left."""
+    parts: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            faults.record("client_gone", "a body")
+            return None
+        parts.append(message.get("body", b""))
+        size += len(parts[-1])
+        if size > MAX_BODY or not message.get("more_body", False):
+            return b"".join(parts)
+
+
+async def refuse(scope: Scope, send: Send, status: int) -> None:
+    """An answer that needs no thread."""
+    is_api = scope["path"].startswith("/api/")
+    content = _problem(status) if is_api else _page(status)
+    headers = [
+        (b"content-type", b"application/problem+json" if is_api else b"text/html; charset=utf-8"),
+        (b"content-length", str(len(content)).encode()),
+        (b"cache-control", b"no-store"),
+        *security_headers(scope["scheme"]),
+    ]
+    if status == 503:
+        headers.append((b"retry-after", b"1"))
+    else:
+        headers.append((b"connection", b"close"))  # there is more of the body than was read
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": content})
+
+
+@functools.cache
+def _problem(status: int) -> bytes:
+    content = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status}
+    return json.dumps(content).encode()
+
+
+@functools.cache
+def _page(status: int) -> bytes:
+    return render_to_string("503.html" if status == 503 else "400.html").encode()

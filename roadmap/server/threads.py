@@ -1,0 +1,179 @@
+"""The ORM threads of a web process: few, used again and again, with the queue for them on the event loop.
+
+A thread never waits for a connection, since there are two fewer threads than connections; a caller never holds a
+thread while it waits for one. The queue is kept short by the time that it would take: who would wait for longer
+than `PATIENCE` is refused at once, so that what is answered is answered fast.
+"""
+
+import asyncio
+import contextvars
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import psycopg
+from django.db import close_old_connections, connections
+
+from healthcheck import faults
+
+PATIENCE = 1.0  # seconds that a new caller may have to wait, as far as one can tell
+CANCEL_TIMEOUT = 2.0  # seconds that one request to cancel a query may take
+CANCEL_AGAIN = 0.5  # seconds until the next, for work that goes on to another query
+
+
+class Full(Exception):
+    """The queue for a thread is as long as it may be; the caller should come back."""
+
+
+class Job:
+    """A piece of work for one thread.
+
+    Args:
+        work: runs in the thread; what it returns or raises is the outcome of `done`.
+        after: runs there afterwards with the result, when no cancel can reach the connection any more.
+    """
+
+    def __init__(self, work: Callable[[], Any], after: Callable[[Any], None]):
+        self.work = work
+        self.after = after
+        self.done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self.started: float | None = None
+        self.interrupted = False
+        # A cancel reaches whoever has the connection by then. Holding this keeps the connection with this job.
+        self._connection_is_ours = threading.Lock()
+        self._wrapper: Any = None
+
+    def run(self) -> Any:
+        """In the thread: work, and give the connection back."""
+        with self._connection_is_ours:
+            self._wrapper = connections["default"]
+        result: Any = None
+        try:
+            result = self.work()
+        finally:
+            with self._connection_is_ours:
+                self._wrapper = None
+            self.after(result)
+        return result
+
+    def cancel_query(self) -> None:
+        """Stop what the server is doing for this job; in another thread, since it asks the server.
+
+        The connection cannot be given back meanwhile, so the cancel hits no one else's query: once it is sent,
+        PostgreSQL ignores it if it comes between two queries.
+        """
+        with self._connection_is_ours:
+            connection: psycopg.Connection[Any] | None = self._wrapper and self._wrapper.connection
+            if connection is None or connection.closed:
+                return
+            try:
+                connection.cancel_safe(timeout=CANCEL_TIMEOUT)
+            except psycopg.errors.CancellationTimeout:
+                # It may still arrive, whenever that is: nobody else may have this connection.
+                connection.close()
+            except psycopg.OperationalError as error:
+                faults.record(faults.classify(error) or "connection_lost", "a cancel", error)
+
+
+class Threads:
+    """The threads of one process, for the event loop that makes it."""
+
+    def __init__(self, size: int):
+        self.size = size
+        self._executor = ThreadPoolExecutor(size, thread_name_prefix="orm")
+        self._loop = asyncio.get_running_loop()
+        self._waiting: deque[Job] = deque()
+        self._running: set[Job] = set()
+        self._usual = 0.0  # seconds that a job takes, as a moving average
+        self._cancels: set[asyncio.Task[None]] = set()
+
+    def gauge(self) -> dict[str, int]:
+        return {"max": self.size, "busy": len(self._running), "waiting": len(self._waiting)}
+
+    def submit(
+        self,
+        work: Callable[[], Any],
+        after: Callable[[Any], None] = lambda _: close_old_connections(),
+        *,
+        must: bool = False,
+    ) -> Job:
+        """Give work to a thread, now or when one is free; `job.done` has the outcome.
+
+        Args:
+            must: never refuse, because the caller has been answered in part already.
+
+        Raises:
+            Full: it would have to wait too long.
+        """
+        if not must and len(self._running) >= self.size and self._expected_wait() > PATIENCE:
+            raise Full
+        job = Job(work, after)
+        if len(self._running) < self.size:
+            self._start(job)
+        else:
+            self._waiting.append(job)
+        return job
+
+    def leave(self, job: Job) -> None:
+        """Nobody waits for this job any more: take it out of the queue, or stop its query."""
+        if job.started is None:
+            if job in self._waiting:
+                self._waiting.remove(job)
+            job.done.cancel()
+        elif job in self._running and not job.interrupted:
+            job.interrupted = True
+            task = self._loop.create_task(self._interrupt(job))
+            self._cancels.add(task)
+            task.add_done_callback(self._cancels.discard)
+
+    async def close(self) -> None:
+        """Wait for what runs; what waits is not started."""
+        for job in [*self._waiting]:
+            self.leave(job)
+        await asyncio.to_thread(self._executor.shutdown)
+
+    def _expected_wait(self) -> float:
+        """Seconds until a job that comes now has a thread, if things go on as they do."""
+        now = time.monotonic()
+        # While every thread hangs nothing ends, and the average tells of better times.
+        age = sum(now - (job.started or now) for job in self._running) / self.size
+        return (len(self._waiting) + 1) * max(self._usual, age) / self.size
+
+    def _start(self, job: Job) -> None:
+        job.started = time.monotonic()
+        self._running.add(job)
+        # A context of its own: what a job sets, such as the language, stays with it.
+        context = contextvars.Context()
+        self._executor.submit(context.run, self._run, job)
+
+    def _run(self, job: Job) -> None:
+        """In the thread."""
+        result: Any = None
+        error: BaseException | None = None
+        try:
+            result = job.run()
+        except BaseException as raised:  # noqa: BLE001  # handed to whoever waits for it
+            error = raised
+        self._loop.call_soon_threadsafe(self._ended, job, result, error)
+
+    def _ended(self, job: Job, result: Any, error: BaseException | None) -> None:
+        self._running.discard(job)
+        took = time.monotonic() - (job.started or 0.0)
+        self._usual += 0.1 * (took - self._usual)
+        if self._waiting:
+            self._start(self._waiting.popleft())
+        if job.done.done():
+            return
+        if error is None:
+            job.done.set_result(result)
+        else:
+            job.done.set_exception(error)
+
+    async def _interrupt(self, job: Job) -> None:
+        """Stop this job's query, and the next one if it goes on to another."""
+        while job in self._running:
+            await asyncio.to_thread(job.cancel_query)
+            await asyncio.wait([job.done], timeout=CANCEL_AGAIN)
