@@ -14,6 +14,9 @@ role.become("web")
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "roadmap.settings")
 
 from django.conf import settings  # noqa: E402  # the role comes before the settings
+from django.core.exceptions import ImproperlyConfigured  # noqa: E402
+
+from healthcheck import report  # noqa: E402
 
 
 def addresses(port: int) -> list[str]:
@@ -25,7 +28,10 @@ def addresses(port: int) -> list[str]:
     return [f"[::]:{port}"] if settings.PRODUCTION else [f"127.0.0.1:{port}", f"[::1]:{port}"]
 
 
-planned = settings.CONNECTION_PLAN.web.processes
+try:
+    planned = settings.CONNECTION_PLAN.web.processes
+except ImproperlyConfigured as error:
+    sys.exit(str(error))
 
 wsgi_app = "roadmap.asgi:application"
 bind = addresses(settings.PORT)
@@ -51,6 +57,13 @@ def on_starting(server: Any) -> None:
             server,
             f"gunicorn was told to start {server.cfg.workers} processes, but the plan is made for "
             f"{planned}; set WEB_CONCURRENCY instead of -w or GUNICORN_CMD_ARGS.",
+        )
+    found = report.take()
+    if found.refusal:
+        refuse(server, found.refusal)
+    if found.error:
+        server.log.warning(
+            "The database cannot be asked what it allows, so the plan is untested: %s", found.error
         )
 
 

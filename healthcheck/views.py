@@ -75,7 +75,7 @@ def _server_notes(current: watch.Watch | None) -> list[str]:
     if current is None or current.look is None:
         return []
     look = current.look
-    warn = settings.CONNECTION_PLAN.warn.of(look.max_connections)
+    warn = settings.CONNECTION_PLAN.warn.of(look.server.max_connections)
     if look.connections > warn:
         return [f"{look.connections} connections are open on the server, over the line of {warn}"]
     return []

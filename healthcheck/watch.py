@@ -18,6 +18,7 @@ from django.db.migrations.loader import MigrationLoader
 from psycopg import AsyncConnection
 
 from healthcheck import faults, pools
+from healthcheck.activity import LIVE, SERVER, Live, Server
 from healthcheck.connecting import connection_kwargs
 
 PING = 1.0  # seconds between two questions
@@ -25,23 +26,15 @@ FRESH = 2.5  # seconds for which an answer counts
 RETRY = 0.5  # seconds between two connects
 CONNECT_TIMEOUT = 5  # seconds; the plan's own is too long for a process that wants to be ready
 
-LOOK = """
-    SELECT (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' OR backend_type IS NULL),
-           current_setting('max_connections')::int,
-           current_setting('superuser_reserved_connections')::int
-               + coalesce(current_setting('reserved_connections', true)::int, 0)
-"""
-
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Look:
-    """What the server said: connections open on all of it, its limit, and the slots that it keeps back."""
+    """What the server said last: its limits, and the connections open on all of it."""
 
+    server: Server
     connections: int
-    max_connections: int
-    reserved: int
 
 
 class Watch:
@@ -87,17 +80,15 @@ class Watch:
             await asyncio.sleep(RETRY)
 
     async def _ask(self, connection: AsyncConnection) -> None:
-        row = await (await connection.execute(LOOK)).fetchone()
-        assert row is not None  # noqa: S101  # an aggregate always has a row
         first = self.look is None
-        self.look = Look(*row)
+        server = Server.of(await (await connection.execute(SERVER)).fetchall())
+        live = Live.of(await (await connection.execute(LIVE)).fetchall())
+        self.look = Look(server, live.total)
         if self.missing_migrations != 0:
             self.missing_migrations = await self._count_missing(connection)
         self._answered = time.monotonic()
         if first:
-            logger.info(
-                "%s; the server allows %d", describe(), self.look.max_connections - self.look.reserved
-            )
+            logger.info("%s; the server allows %d", describe(), server.limit)
         if self._lost:
             self._lost = False
             self._heal()

@@ -21,7 +21,7 @@ from typing import Any, cast
 from django.core import signals
 from django.core.handlers.asgi import ASGIHandler
 from django.core.handlers.base import BaseHandler
-from django.http.response import HttpResponseBase
+from django.http.response import HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.template.loader import render_to_string
 
 from healthcheck import faults
@@ -120,11 +120,11 @@ class DjangoPages:
             (b"set-cookie", cookie.OutputString().encode("ascii")) for cookie in response.cookies.values()
         ]
         await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
-        if not response.streaming:
-            await send({"type": "http.response.body", "body": response.content})
+        if not isinstance(response, StreamingHttpResponse):
+            await send({"type": "http.response.body", "body": cast(HttpResponse, response).content})
             return
         # A thread makes each part and is free while the client takes it.
-        parts = iter(response)  # type: ignore[call-overload]
+        parts = iter(response)
         try:
             while not listener.done():
                 part = await threads.submit(functools.partial(take, parts), must=True).done
