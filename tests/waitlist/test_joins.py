@@ -1,18 +1,29 @@
 """Joins by group commit, through the running web server."""
 
 import asyncio
+import contextlib
 from collections import Counter
 
-import httpx
+import psycopg
 
-from tests.service import query
+from tests.client import Answer, Client, run
+from tests.sampling import Sampler
+from tests.service import query, wait_until
 
 
-async def join_all(url: str, addresses: list[str]) -> list[httpx.Response]:
-    limits = httpx.Limits(max_connections=1000)
-    async with httpx.AsyncClient(limits=limits, timeout=30) as client:
+def execute(url: str, statement: str) -> None:
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(statement)
+
+
+async def join_at_once(url: str, emails: list[str]) -> list[Answer]:
+    """Each on a connection of its own, opened beforehand, so that all arrive at the same moment."""
+    async with contextlib.AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(Client(url)) for _ in emails]
+        for client in clients:
+            await client.request("GET", "/health/live")
         return await asyncio.gather(
-            *(client.post(f"{url}/api/v1/waitlist", json={"email": address}) for address in addresses)
+            *(client.join(email) for client, email in zip(clients, emails, strict=True))
         )
 
 
@@ -25,10 +36,34 @@ def test_a_join_is_answered_and_stored(web, database):
     ]
 
 
-def test_a_thousand_at_once_of_whom_some_are_known(web, database):
-    addresses = [f"person{n}@example.com" for n in range(700)]
-    addresses += [f"PERSON{n}@Example.COM" for n in range(300)]
-    answers = asyncio.run(join_all(web.url, addresses))
-    assert Counter(answer.status_code for answer in answers) == {202: 1000}
-    assert len({answer.content for answer in answers}) == 1
-    assert query(database.url, "SELECT count(*) FROM waitlist_entry") == [(700,)]
+def test_a_thousand_at_once_of_whom_some_are_known_share_at_most_three_connections(web, database):
+    emails = [f"person{n}@example.com" for n in range(700)]
+    emails += [f"PERSON{n}@Example.COM" for n in range(300)]
+    with Sampler(database.superuser_url, database.name) as sampler:
+        answers = run(join_at_once(web.url, emails))
+    assert Counter(answer.status for answer in answers) == {202: 1000}
+    assert len({answer.body for answer in answers}) == 1
+    unimportant = {"date"}
+    assert len({tuple((n, v) for n, v in a.headers.items() if n not in unimportant) for a in answers}) == 1
+    rows = query(database.url, "SELECT normalised FROM waitlist_entry ORDER BY 1")
+    assert rows == [(email,) for email in sorted(f"person{n}@example.com" for n in range(700))]
+    assert sampler.looks >= 10
+    assert sampler.most_in_use["roadmap_agent/web/joins"] >= 1
+    assert sampler.most_in_use_at_once <= 3
+
+
+def test_a_known_address_keeps_what_it_joined_with(web, database):
+    first, second = web.join("Ada@Example.com"), web.join("ADA@example.COM")
+    assert (first.status_code, first.content) == (second.status_code, second.content)
+    assert query(database.url, "SELECT email FROM waitlist_entry") == [("Ada@Example.com",)]
+
+
+def test_a_row_that_the_database_refuses_spoils_no_other_join(web, database):
+    """A constraint that the code does not know stands for any such row."""
+    execute(database.superuser_url, "ALTER TABLE waitlist_entry ADD CHECK (normalised NOT LIKE 'mallory%')")
+    emails = [f"person{n}@example.com" for n in range(200)] + ["mallory@example.com"]
+    answers = run(join_at_once(web.url, emails))
+    assert Counter(answer.status for answer in answers) == {202: 200, 503: 1}
+    assert answers[-1].status == 503
+    assert query(database.url, "SELECT count(*) FROM waitlist_entry") == [(200,)]
+    wait_until(lambda: web.health()["joins"]["backlog"] == 0, 2, "the backlog is empty")
