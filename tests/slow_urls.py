@@ -1,8 +1,9 @@
 """The service's pages, and some that keep a thread, a query or a connection."""
 
+import threading
 import time
 
-from django.db import connection
+from django.db import connection, connections
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.urls import path
 
@@ -30,7 +31,23 @@ def busy(request: HttpRequest) -> HttpResponse:
     return HttpResponse("done")
 
 
+def hoard(request: HttpRequest) -> HttpResponse:
+    """Every connection of the ORM pool, taken and kept for `seconds` after this page's own has gone back."""
+    pool = connections["default"].pool
+    seconds = float(request.GET["seconds"])
+
+    def keep() -> None:
+        taken = [pool.getconn(timeout=10) for _ in range(pool.max_size)]
+        time.sleep(seconds)
+        for connection in taken:
+            pool.putconn(connection)
+
+    threading.Thread(target=keep).start()
+    return HttpResponse("hoarding")
+
+
 urlpatterns = [
+    path("slow/hoard", hoard),
     path("slow/query", query),
     path("slow/stream", stream),
     path("slow/busy", busy),

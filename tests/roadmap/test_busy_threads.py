@@ -1,0 +1,159 @@
+"""All ORM threads, or all ORM connections, taken: who needs neither is served as before."""
+
+import asyncio
+import statistics
+import time
+
+import pytest
+
+from tests.client import GONE, Client, run
+from tests.service import manage, wait_until
+
+
+@pytest.fixture
+def web(start, database):
+    return start("web", database, DJANGO_SETTINGS_MODULE="tests.slow_settings")
+
+
+async def join_times(url: str, label: str) -> list[float]:
+    """Seconds that each of 200 joins took, one after the other."""
+    async with Client(url) as client:
+        answers = [await client.join(f"{label}{n}@example.com") for n in range(200)]
+    assert {answer.status for answer in answers} == {202}
+    return [answer.seconds for answer in answers]
+
+
+def others_are_served(web, database, busy: str, before: list[float]) -> None:
+    """What holds while `busy` is taken: health tells, within its time; joins and the operator's command work."""
+    started = time.monotonic()
+    health = web.health()
+    assert time.monotonic() - started < 0.1
+    assert health["status"] == "warn"
+    assert any(note.startswith(busy) for note in health["notes"]), health["notes"]
+    assert web.get("/health/live").status_code == 200
+    assert web.get("/health/ready").status_code == 200
+    during = run(join_times(web.url, "during"))
+    # Noise on a small machine is more than half again; a join that waited for a thread would take seconds.
+    assert statistics.median(during) < 3 * statistics.median(before) + 0.005
+    assert manage(database.url, "check_pools", "--fail-level", "critical").returncode == 0
+
+
+def test_every_thread_in_a_sleeping_query_slows_nothing_that_needs_none(web, database):
+    before = run(join_times(web.url, "before"))
+
+    async def sleep_in_all_threads() -> None:
+        async def sleeper() -> None:
+            async with Client(web.url) as client:
+                await client.request("GET", "/slow/query?seconds=4")
+
+        sleepers = [asyncio.create_task(sleeper()) for _ in range(8)]
+        await asyncio.to_thread(
+            wait_until, lambda: web.health()["threads"]["busy"] == 8, 3, "all threads are busy"
+        )
+        await asyncio.to_thread(others_are_served, web, database, "threads", before)
+        assert web.health()["threads"] == {"max": 8, "busy": 8, "waiting": 0}
+        await asyncio.gather(*sleepers)
+
+    run(sleep_in_all_threads())
+    assert web.health()["threads"]["busy"] == 0
+
+
+def test_every_orm_connection_taken_inside_the_process_slows_no_join(web, database):
+    before = run(join_times(web.url, "before"))
+    assert web.get("/slow/hoard?seconds=4").status_code == 200
+    wait_until(lambda: web.health()["pools"]["orm"]["used"] == 24, 5, "all connections are taken")
+    others_are_served(web, database, "orm", before)
+    wait_until(lambda: web.health()["pools"]["orm"]["used"] == 0, 10, "they are back")
+    assert web.get("/slow/query?seconds=0").status_code == 200
+
+
+def test_a_page_waits_for_a_thread_until_its_deadline_and_is_told_when_to_come_back(start, database):
+    web = start(
+        "web",
+        database,
+        DJANGO_SETTINGS_MODULE="tests.slow_settings",
+        ORM_THREADS="1",
+        PAGE_DEADLINE="1",
+    )
+
+    async def two_for_one_thread() -> None:
+        async with Client(web.url) as first, Client(web.url) as second:
+            slow = asyncio.create_task(first.request("GET", "/slow/busy?seconds=3"))
+            await asyncio.to_thread(
+                wait_until, lambda: web.health()["threads"]["busy"] == 1, 3, "the thread is busy"
+            )
+            waiting = await second.request("GET", "/slow/query?seconds=0")
+            assert waiting.status == 503
+            assert waiting.headers["retry-after"] == "1"
+            assert 0.9 < waiting.seconds < 1.5
+            assert (await slow).status == 503  # its own deadline came while it ran
+
+    run(two_for_one_thread())
+    assert web.health()["faults"]["deadline"] == 2
+
+
+def test_a_streamed_answer_holds_no_thread_while_its_client_reads(start, database):
+    web = start("web", database, DJANGO_SETTINGS_MODULE="tests.slow_settings", ORM_THREADS="1")
+
+    async def read_slowly() -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", web.port, limit=2**16)
+        # More than all buffers between here and there take.
+        writer.write(b"GET /slow/stream?parts=400 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert (await reader.readline()).split()[1] == b"200"
+        await asyncio.to_thread(
+            wait_until, lambda: web.health()["threads"]["busy"] == 0, 5, "the thread is given back"
+        )
+        figures = web.health()["pools"]["orm"]
+        assert figures["used"] == 0, figures
+        async with Client(web.url) as other:
+            assert (await other.request("GET", "/slow/query?seconds=0")).status == 200
+        received = 0
+        while chunk := await reader.read(2**20):
+            received += len(chunk)
+            if chunk.endswith(b"0\r\n\r\n"):
+                break
+        assert received > 400 * 65536
+        writer.close()
+
+    run(read_slowly())
+
+
+def test_a_stream_whose_client_leaves_gives_everything_back(web):
+    async def leave() -> None:
+        for _ in range(20):
+            reader, writer = await asyncio.open_connection("127.0.0.1", web.port)
+            writer.write(b"GET /slow/stream?parts=400 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            await reader.readline()
+            writer.transport.abort()
+
+    run(leave())
+
+    def all_idle() -> bool:
+        health = web.health()
+        return health["threads"]["busy"] == 0 and health["pools"]["orm"]["used"] == 0
+
+    wait_until(all_idle, 5, "threads and connections are back")
+    assert web.get("/slow/query?seconds=0").status_code == 200
+
+
+def test_what_comes_on_top_of_a_long_queue_is_refused_at_once(web):
+    async def offer_too_much() -> list[float]:
+        async def one() -> tuple[int, float]:
+            async with Client(web.url) as client:
+                try:
+                    answer = await client.request("GET", "/slow/query?seconds=0.2")
+                except GONE:
+                    return 0, 0.0
+                return answer.status, answer.seconds
+
+        # So that the server knows how long such a page takes.
+        await asyncio.gather(*(one() for _ in range(8 * 6)))
+        answers = await asyncio.gather(*(one() for _ in range(300)))
+        assert {status for status, _ in answers} == {200, 503}
+        served = [seconds for status, seconds in answers if status == 200]
+        assert max(served) < 2.5
+        return [seconds for status, seconds in answers if status == 503]
+
+    refused = run(offer_too_much())
+    assert statistics.median(refused) < 1
+    assert web.health()["faults"]["pool_full"] == len(refused)
