@@ -5,9 +5,7 @@ import io
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Any
 
-from django.db import connections
 from django.db.models import QuerySet
 
 from waitlist.models import Entry
@@ -26,13 +24,13 @@ _FORMULA = re.compile(r"""(^|[;,|"'\t\r\n])(?=\s*[=+\-@\t\r\n＝＋－＠﹦﹢�
 def csv_lines(entries: QuerySet[Entry]) -> Iterator[str]:
     """The entries in the order of their ids, as pieces of one CSV file; header and byte order mark first.
 
-    The rows are read a chunk at a time, and between two chunks no connection is held, however slowly the
-    file is taken: each chunk begins behind the last one's id.
+    Each piece is one query of its own, which begins behind the last one's id. So the connection can go back
+    after every piece, however slowly the file is taken, and no more than one piece is ever in memory.
     """
     yield BYTE_ORDER_MARK + _csv([COLUMNS])
     entries = entries.order_by("pk")
     last = 0
-    while rows := _read_chunk(entries, last):
+    while rows := list(entries.filter(pk__gt=last).values_list("pk", *COLUMNS)[:CHUNK]):
         last = rows[-1][0]
         yield _csv([[as_cell(value) for value in row[1:]] for row in rows])
 
@@ -44,13 +42,6 @@ def as_cell(value: str | datetime | None) -> str:
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat(timespec="seconds")
     return _FORMULA.sub(r"\1'", value)
-
-
-def _read_chunk(entries: QuerySet[Entry], after: int) -> list[tuple[Any, ...]]:
-    try:
-        return list(entries.filter(pk__gt=after).values_list("pk", *COLUMNS)[:CHUNK])
-    finally:
-        connections[entries.db].close()
 
 
 def _csv(rows: list[list[str]]) -> str:
