@@ -90,6 +90,18 @@ def web(start: Callable[..., Service], database: Database) -> Service:
     return start("web", database)
 
 
+@pytest.fixture(scope="module")
+def module_web(
+    request: pytest.FixtureRequest, postgres: PrivatePostgres, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Service]:
+    """One web server for a module that only asks; with the settings that the module names in `SETTINGS`."""
+    settings = getattr(request.module, "SETTINGS", "roadmap.settings")
+    log = tmp_path_factory.mktemp("web") / "web.log"
+    service = Service("web", copy_database(postgres).url, log, DJANGO_SETTINGS_MODULE=settings)
+    yield service.start()
+    service.kill()
+
+
 @pytest.fixture
 def staff(database: Database) -> tuple[str, str]:
     """The name and password of somebody who may do everything in the admin of `database`."""

@@ -39,8 +39,8 @@ def hoard(request: HttpRequest) -> HttpResponse:
     def keep() -> None:
         taken = [pool.getconn(timeout=10) for _ in range(pool.max_size)]
         time.sleep(seconds)
-        for connection in taken:
-            pool.putconn(connection)
+        for one in taken:
+            pool.putconn(one)
 
     threading.Thread(target=keep).start()
     return HttpResponse("hoarding")

@@ -49,7 +49,7 @@ class Request:
         for name, value in scope["headers"]:
             headers[name] = headers[name] + b"," + value if name in headers else value
         self.headers = headers
-        self.host = rules.allowed_host(headers.get(b"host") or _server_name(scope))
+        self.host = rules.allowed_host(headers.get(b"host", _server_name(scope)))
         self.language = rules.language_of(headers.get(b"accept-language", b""))
 
     @property
