@@ -200,25 +200,25 @@ class PrivatePostgres:
         for name, value in self._settings.items():
             command += ["-c", f"{name}={value}"]
         deadline = time.monotonic() + START_SECONDS
-        while not self.alive:
-            self._forget()
+        while True:
             with self.log.open("wb") as log:
                 self._process = subprocess.Popen(command, **self._surroundings(), stdout=log, stderr=log)
             self._guard = Guard(self.pid, "INT")
-            while self.alive and not self._answers():
-                if time.monotonic() > deadline:
-                    self.stop("immediate")
-                    raise PostgresError(
-                        f"PostgreSQL did not answer within {START_SECONDS:.0f} s: see {self.log}."
-                    )
+            while self.alive and time.monotonic() < deadline:
+                if self._answers():
+                    return
                 time.sleep(0.02)
-            if not self.alive:
-                written = self.log.read_text(errors="replace")
-                # The backends of a killed postmaster take a moment to notice that they are alone.
-                if "pre-existing shared memory block" not in written or time.monotonic() > deadline:
-                    self._forget()
-                    raise PostgresError(f"PostgreSQL did not start, {_reason(written)}: see {self.log}.")
-                time.sleep(0.1)
+            if self.alive:
+                self.stop("immediate")
+                raise PostgresError(
+                    f"PostgreSQL did not answer within {START_SECONDS:.0f} s: see {self.log}."
+                )
+            self._forget()
+            written = self.log.read_text(errors="replace")
+            # The backends of a killed postmaster take a moment to notice that they are alone.
+            if "pre-existing shared memory block" not in written or time.monotonic() > deadline:
+                raise PostgresError(f"PostgreSQL did not start, {_reason(written)}: see {self.log}.")
+            time.sleep(0.1)
 
     def _answers(self) -> bool:
         try:
@@ -237,23 +237,26 @@ class PrivatePostgres:
             return
         pid = int(pid_file.read_text().split()[0])
         deadline = time.monotonic() + STOP_SECONDS
-        try:
-            while self._is_postmaster(pid):
-                os.kill(pid, signal.SIGINT)
-                if time.monotonic() > deadline:
-                    raise PostgresError(f"A PostgreSQL still runs on {self.folder}: end process {pid}.")
-                time.sleep(0.1)
-        except (ProcessLookupError, PermissionError, FileNotFoundError):
-            return  # it has ended, or is not ours to look at: PostgreSQL itself knows what to do
-        # After a restart of the machine the number is another process's, and PostgreSQL would not start.
+        while (answers := self._answers()) or (left := self._processes_in_data()):
+            if answers or pid in left:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGINT)
+            if time.monotonic() > deadline:
+                raise PostgresError(f"A PostgreSQL still runs on {self.folder}: end process {pid}.")
+            time.sleep(0.1)
+        # The number is another process's by now, or a dead one's that nobody waited for, as in a container:
+        # PostgreSQL would take either for a server at work.
         pid_file.unlink(missing_ok=True)
+        (self.socket_folder / f".s.PGSQL.{self.port}.lock").unlink(missing_ok=True)
 
-    def _is_postmaster(self, pid: int) -> bool:
-        """Whether process `pid` works in the data folder; without /proc, the file is taken at its word."""
-        os.kill(pid, 0)
-        if not Path("/proc/self/cwd").exists():
-            return True
-        return Path(f"/proc/{pid}/cwd").samefile(self.folder / "data")
+    def _processes_in_data(self) -> set[int]:
+        """On Linux: all that work in the data folder, as a postmaster and its backends do."""
+        found = set()
+        for entry in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):  # ended meanwhile, or another user's and so not this server's
+                if (entry / "cwd").samefile(self.folder / "data"):
+                    found.add(int(entry.name))
+        return found
 
     def _ensure_role_and_database(self) -> None:
         with self._superuser() as connection:

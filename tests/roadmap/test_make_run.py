@@ -1,0 +1,297 @@
+"""`make run` as a newcomer uses it: one command, everything works, and nothing is left running."""
+
+import csv
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.roadmap import ordinary_user
+from tests.roadmap.clone import MakeRun, environment, make_clone, processes, seed
+from tests.service import free_port, wait_until
+
+COLD, WARM = 60.0, 3.0  # seconds to the first page, by contract
+
+
+@pytest.fixture(scope="module")
+def clone() -> Iterator[Path]:
+    """A clone with a space in its path, for tests that may follow one another in it."""
+    folder = ordinary_user.open_folder()
+    path = make_clone(folder / "a clone")
+    seed(path)
+    yield path
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def run(open_folder: Path) -> Iterator[Callable[..., MakeRun]]:
+    """`run(clone)`: a `make run` on a free port; ended with the test, also when that fails."""
+    started: list[MakeRun] = []
+
+    def start(path: Path, **options: object) -> MakeRun:
+        started.append(MakeRun(path, free_port(), **options))  # type: ignore[arg-type]
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.kill()
+        print(one.output())  # pytest shows it when the test failed
+
+
+def ends_in_order(run: MakeRun) -> None:
+    assert "Nothing is left running." in run.output()
+    wait_until(lambda: not processes(run.clone), 5, f"nothing is left of {processes(run.clone)}")
+
+
+def joined_found_and_exported(run: MakeRun) -> None:
+    """What a newcomer does first, as visitor, as staff and as operator."""
+    with httpx.Client(base_url=run.url, timeout=20) as browser:
+        page = browser.get("/")
+        assert page.status_code == 200
+        assert 'name="email"' in page.text
+        joined = browser.post("/", data={"email": "Ada@example.com", "source": "friend"})
+        assert (joined.status_code, joined.headers["location"]) == (303, "/thanks")
+        assert browser.get("/thanks").status_code == 200
+
+        sign_in = browser.get("/admin/login/")
+        token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', sign_in.text)
+        assert token is not None
+        fields = {"csrfmiddlewaretoken": token[1], "username": "staff", "password": run.staff_password()}
+        assert browser.post("/admin/login/?next=/admin/", data=fields).status_code == 302
+        assert "Ada@example.com" in browser.get("/admin/waitlist/entry/?q=ada@example.com").text
+        exported = browser.get("/admin/waitlist/entry/export/").text.splitlines()
+        assert any("Ada@example.com" in row for row in csv.reader(exported))
+
+    assert run.command("check_pools").returncode in (0, 1)
+
+
+def test_from_nothing(open_folder: Path, run: Callable[..., MakeRun]) -> None:
+    """Virtual environment, requirements, database, page: all of it, within a minute."""
+    probe = ["download", "--no-deps", "--no-cache-dir", "--dest", str(open_folder / "probe"), "sqlparse"]
+    if subprocess.run([sys.executable, "-m", "pip", *probe], capture_output=True, check=False).returncode:
+        pytest.skip("no package index can be reached from here")
+    started = time.monotonic()
+    new = run(make_clone(open_folder / "a clone"))
+    new.wait_for_the_page(COLD)
+    assert time.monotonic() - started < COLD
+    for told in ("Making .venv", "Installing", "Starting PostgreSQL", "Applying", "Starting web"):
+        assert told in new.output()
+    joined_found_and_exported(new)
+    new.press_ctrl_c()
+    new.wait()
+    ends_in_order(new)
+    assert not (open_folder / "a clone" / ".venv" / "tests-requirements").exists()
+
+
+def test_the_second_time_it_is_there_within_3_seconds_with_the_same_data(
+    clone: Path, run: Callable[..., MakeRun]
+) -> None:
+    first = run(clone)
+    first.wait_for_the_page()
+    first.command(
+        "shell", "--command", "from waitlist.models import Entry; Entry.objects.create(email='kept')"
+    )
+    first.press_ctrl_c()
+    first.wait()
+    took = []
+    for _ in range(3):
+        started = time.monotonic()
+        again = run(clone)
+        again.wait_for_the_page()
+        took.append(time.monotonic() - started)
+        kept = again.command(
+            "shell", "--command", "from waitlist.models import Entry; print(Entry.objects.get().email)"
+        )
+        assert "kept" in kept.stdout
+        assert "password" not in again.output(), "a staff login is made only once"
+        again.press_ctrl_c()
+        again.wait()
+        ends_in_order(again)
+    assert min(took) < WARM
+
+
+def test_an_ordinary_user(open_folder: Path, run: Callable[..., MakeRun]) -> None:
+    python, variables = ordinary_user.python(open_folder)
+    path = make_clone(open_folder / "their clone")
+    seed(path, python, variables)
+    (open_folder / "home").mkdir()
+    ordinary_user.hand_over(open_folder)
+    theirs = run(path, as_somebody=True, HOME=str(open_folder / "home"), **variables)
+    theirs.wait_for_the_page()
+    joined_found_and_exported(theirs)
+    user = ordinary_user.somebody().pw_uid
+    owners = {Path(f"/proc/{pid}").stat().st_uid for pid in processes(path)}
+    assert owners == {user}
+    theirs.press_ctrl_c()
+    theirs.wait()
+    ends_in_order(theirs)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has folders that PostgreSQL's user cannot enter")
+def test_root_below_its_own_closed_folder(open_folder: Path, run: Callable[..., MakeRun]) -> None:
+    open_folder.chmod(0o700)
+    data = None
+    try:
+        path = make_clone(open_folder / "a clone")
+        seed(path)
+        roots = run(path)
+        roots.wait_for_the_page()
+        data = (path / ".data" / "postgres").resolve()
+        assert f"The database is in {data}" in roots.output()
+        joined_found_and_exported(roots)
+        roots.press_ctrl_c()
+        roots.wait()
+        ends_in_order(roots)
+        assert not processes(data)
+    finally:
+        if data is not None:
+            shutil.rmtree(data)
+
+
+def test_two_clones_at_once(clone: Path, open_folder: Path, run: Callable[..., MakeRun]) -> None:
+    other = make_clone(open_folder / "another")
+    seed(other)
+    one, two = run(clone), run(other)
+    one.wait_for_the_page()
+    two.wait_for_the_page()
+    joined_found_and_exported(two)
+    one.press_ctrl_c()
+    one.wait()
+    ends_in_order(one)
+    assert httpx.get(f"{two.url}/health/ready").status_code == 200
+    two.press_ctrl_c()
+    two.wait()
+    ends_in_order(two)
+
+
+def test_a_second_one_in_the_same_clone_says_so_and_ends(clone: Path, run: Callable[..., MakeRun]) -> None:
+    first = run(clone)
+    first.wait_for_the_page()
+    second = run(clone)
+    assert second.wait() != 0
+    assert "Another `make run` is at work in this folder" in second.output()
+    assert httpx.get(f"{first.url}/health/ready").status_code == 200
+
+
+@pytest.mark.parametrize("way", ["Ctrl-C twice", "SIGTERM to make", "terminal closed"])
+def test_every_ordinary_end_ends_everything(clone: Path, run: Callable[..., MakeRun], way: str) -> None:
+    one = run(clone)
+    one.wait_for_the_page()
+    if way == "Ctrl-C twice":
+        one.press_ctrl_c()
+        wait_until(lambda: "Stopping" in one.output(), 10, "the first Ctrl-C is heard")
+        one.press_ctrl_c()
+    elif way == "SIGTERM to make":
+        one.process.terminate()
+    else:
+        one.close_the_terminal()
+    one.wait()
+    ends_in_order(one)
+    stopped = one.output().index("Stopping PostgreSQL")
+    assert one.output().index("Shutting down: Master") < stopped, "the database ends last"
+
+
+@pytest.mark.parametrize("victim", ["supervisor", "make"])
+def test_kill_9_leaves_nothing_running_and_the_next_one_starts(
+    clone: Path, run: Callable[..., MakeRun], victim: str
+) -> None:
+    one = run(clone)
+    one.wait_for_the_page()
+    os.kill(one.supervisor() if victim == "supervisor" else one.process.pid, signal.SIGKILL)
+    one.wait()
+    wait_until(lambda: not processes(clone), 30, "nothing is left running")
+    again = run(clone)
+    again.wait_for_the_page()
+    assert httpx.get(f"{again.url}/health/ready").status_code == 200
+
+
+def test_ctrl_c_while_it_is_starting(clone: Path, run: Callable[..., MakeRun]) -> None:
+    one = run(clone)
+    wait_until(lambda: "Starting PostgreSQL" in one.output(), 20, "it is at work")
+    one.press_ctrl_c()
+    one.wait()
+    ends_in_order(one)
+
+
+@pytest.mark.parametrize(("victim", "named"), [("-m gunicorn", "web"), ("run_worker", "worker")])
+def test_when_one_of_them_dies_everything_ends(
+    clone: Path, run: Callable[..., MakeRun], victim: str, named: str
+) -> None:
+    one = run(clone)
+    one.wait_for_the_page()
+    # gunicorn's master is the first of its processes.
+    os.kill(min(pid for pid, line in processes(clone).items() if victim in line), signal.SIGKILL)
+    assert one.wait() != 0
+    assert f"The {named} has ended by itself (SIGKILL), so everything is stopped." in one.output()
+    ends_in_order(one)
+
+
+def test_a_port_that_is_taken_is_one_sentence_before_anything_starts(clone: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        one = MakeRun(clone, taken.getsockname()[1])
+        assert one.wait() != 0
+    assert f"Port {taken_port(one)} is taken by another program" in one.output()
+    assert "Starting" not in one.output()
+
+
+def taken_port(run: MakeRun) -> str:
+    return run.url.rpartition(":")[2]
+
+
+@pytest.mark.parametrize("port", ["eighty", "0", "65536", "-1"])
+def test_a_port_that_is_none_is_one_sentence(clone: Path, port: str) -> None:
+    done = subprocess.run(
+        ["make", "run"], cwd=clone, env=environment(PORT=port), capture_output=True, text=True, check=False
+    )
+    assert done.returncode != 0
+    assert done.stdout == f"PORT is {port!r}; it takes a number from 1 to 65535.\n"
+
+
+def test_settings_that_are_refused_end_it_with_their_sentence(
+    clone: Path, run: Callable[..., MakeRun]
+) -> None:
+    one = run(clone, DB_POOL_MAX_SIZE="many")
+    assert one.wait() != 0
+    assert "DB_POOL_MAX_SIZE is 'many'; it takes" in one.output()
+    assert "Traceback" not in one.output()
+    ends_in_order(one)
+
+
+def test_a_given_database_is_used_and_none_is_started(
+    clone: Path, run: Callable[..., MakeRun], database: "object"
+) -> None:
+    one = run(clone, DATABASE_URL=database.url)  # type: ignore[attr-defined]
+    one.wait_for_the_page()
+    assert "Starting PostgreSQL" not in one.output()
+    assert not any("postgres -D" in line for line in processes(clone).values())
+    one.press_ctrl_c()
+    one.wait()
+    ends_in_order(one)
+
+
+def test_without_a_new_enough_python_make_says_what_is_needed(clone: Path, tmp_path: Path) -> None:
+    bare = make_clone(tmp_path / "a clone")
+    for program in ("sh", "env"):
+        (tmp_path / program).symlink_to(shutil.which(program) or "")
+    (tmp_path / "python3").write_text("#!/bin/sh\nexit 1\n")
+    (tmp_path / "python3").chmod(0o755)
+    make = shutil.which("make") or "make"
+    done = subprocess.run(
+        [make, "run"],
+        cwd=bare,
+        env=environment(PATH=str(tmp_path)),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert "Python 3.12 or newer is needed and none was found on PATH" in done.stderr
