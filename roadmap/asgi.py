@@ -30,6 +30,7 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
+trusted_proxies = settings.TRUSTED_PROXIES
 lane = Lane(settings.CONNECTION_PLAN.join_deadline, settings.JOIN_RATE_LIMIT)
 pages = DjangoPages(settings.CONNECTION_PLAN.page_deadline)
 static_files_and_pages = ServeStaticASGI(
@@ -44,8 +45,8 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
     if scope["type"] == "lifespan":
         await lifespan.run(receive, send, opened())
         return
-    if settings.TRUSTED_PROXIES:
-        client.see_through(scope, settings.TRUSTED_PROXIES)
+    if trusted_proxies:
+        client.see_through(scope, trusted_proxies)
     if scope["path"] in health.ROUTES:
         await health.answer(scope["path"], scope["method"], send)
     elif scope["path"] in PATHS:

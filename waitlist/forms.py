@@ -1,13 +1,12 @@
 """From the body of a request to a row: the JSON API and the page's form, with the same judgement."""
 
 import json
-from collections.abc import Callable
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
 
 from django.utils.translation import gettext as _
 
-from waitlist.addresses import BadAddress, BadSource, clean_source, normalise
+from waitlist.addresses import clean_source, normalise
 from waitlist.joins import Row
 
 MAX_BODY = 4096  # bytes: an address, a source and room for a form's overhead
@@ -41,7 +40,7 @@ def read_json(body: bytes) -> dict[str, Any]:
         Malformed: not UTF-8, not JSON, not an object, nested too deep, or a name twice.
     """
     try:
-        content = json.loads(body.decode(), object_pairs_hook=_object, parse_constant=_no_constant)
+        content = _DECODER.decode(body.decode())
     except RecursionError:
         raise Malformed(_("The body is nested too deep.")) from None
     except _Twice as error:
@@ -77,29 +76,24 @@ def judge(email: object, source: object, language: str) -> Row:
         Invalid: a field is missing, of a wrong type, or not to be taken.
     """
     errors: dict[str, list[str]] = {}
-    normalised = _judge_field(errors, "email", email, normalise, BadAddress)
-    source = _judge_field(errors, "source", source, clean_source, BadSource)
+    normalised = label = ""
+    try:
+        normalised = normalise(_text(email))
+    except ValueError as error:
+        errors["email"] = [str(error)]
+    try:
+        label = clean_source(_text(source))
+    except ValueError as error:
+        errors["source"] = [str(error)]
     if errors:
         raise Invalid(errors)
-    assert isinstance(email, str)  # noqa: S101  # judged above
-    return Row(email.strip(), normalised, source, language)
+    return Row(_text(email).strip(), normalised, label, language)
 
 
-def _judge_field(
-    errors: dict[str, list[str]],
-    name: str,
-    value: object,
-    judgement: Callable[[str], str],
-    refusal: type[ValueError],
-) -> str:
-    if not isinstance(value, str):
-        errors[name] = [_("This field is required.") if value is None else _("This must be a text.")]
-        return ""
-    try:
-        return judgement(value)
-    except refusal as error:
-        errors[name] = [str(error)]
-        return ""
+def _text(value: object) -> str:
+    if isinstance(value, str):
+        return value
+    raise ValueError(_("This field is required.") if value is None else _("This must be a text."))
 
 
 class _Twice(Exception):
@@ -117,3 +111,6 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_constant(name: str) -> None:
     raise ValueError(name)
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_no_constant)

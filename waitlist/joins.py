@@ -48,6 +48,7 @@ class JoinWriter:
 
     def __init__(self, pool: AsyncConnectionPool):
         self.pool = pool
+        self._loop = asyncio.get_running_loop()
         self._backlog: deque[tuple[Row, asyncio.Future[None]]] = deque()
         self._wakeup = asyncio.Event()
         self._closing = False
@@ -56,19 +57,20 @@ class JoinWriter:
     def start(self) -> None:
         self._task = asyncio.create_task(self._write_all(), name="join writer")
 
-    async def join(self, row: Row) -> None:
-        """Return once the row is committed, or was there before. The caller keeps the deadline.
+    def join(self, row: Row) -> asyncio.Future[None]:
+        """Done once the row is committed, or was there before; with `Refused` if the database does not take it.
+
+        The caller keeps the deadline, and cancels the future when it comes.
 
         Raises:
-            BacklogFull: at once, when too many are waiting or the writer is closing.
-            Refused: the database does not take the row.
+            BacklogFull: too many are waiting, or the writer is closing.
         """
         if self._closing or len(self._backlog) >= BACKLOG:
             raise BacklogFull
-        written = asyncio.get_running_loop().create_future()
+        written = self._loop.create_future()
         self._backlog.append((row, written))
         self._wakeup.set()
-        await written
+        return written
 
     def gauge(self) -> dict[str, int]:
         return {"backlog": len(self._backlog)}

@@ -26,6 +26,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 API = "/api/v1/waitlist"
 PATHS = ("/", "/thanks", API)
+TO_THANKS = [(b"location", b"/thanks"), (b"content-length", b"0"), (b"cache-control", b"no-store")]
 METHODS = {"/": "GET, HEAD, POST", "/thanks": "GET, HEAD", API: "POST, OPTIONS"}
 
 
@@ -71,7 +72,7 @@ class Lane:
         request = Request(scope)
         reply = Reply(request, send)
         if request.host is None:
-            await reply.problem(400, _("This site does not answer to that host name."))
+            await reply.problem(400, "This site does not answer to that host name.")
         elif request.method in ("GET", "HEAD") and request.path != API:
             page = self.pages[request.language]
             await reply.page(page.landing if request.path == "/" else page.thanks)
@@ -81,7 +82,7 @@ class Lane:
             await reply.preflight()
         else:
             await reply.problem(
-                405, _("This path does not take that method."), {"allow": METHODS[request.path]}
+                405, "This path does not take that method.", {"allow": METHODS[request.path]}
             )
 
     async def _post(self, request: Request, receive: Receive, reply: "Reply") -> None:
@@ -90,21 +91,16 @@ class Lane:
         if rules.cross_site(request.scheme, request.host or "", request.headers) and not (
             from_api and rules.cors_origin(request.headers)
         ):
-            await reply.problem(403, _("Joins from other sites’ pages are not taken."))
+            await reply.problem(403, "Joins from other sites’ pages are not taken.")
         elif request.content_type != expected:
-            await reply.problem(415, _("The body must be %(type)s.") % {"type": expected.decode()})
+            await reply.problem(415, f"The body must be {expected.decode()}.")
         elif self.limiter and (wait := self.limiter.wait(request.client)):
             await reply.too_many(wait, self.pages[request.language].too_many)
         else:
-            await self._join(request, receive, reply, self._read_api if from_api else self._read_page)
+            await self._join(request, receive, reply)
 
-    async def _join(
-        self,
-        request: Request,
-        receive: Receive,
-        reply: "Reply",
-        read: "Callable[[Request, bytes], Row | None]",
-    ) -> None:
+    async def _join(self, request: Request, receive: Receive, reply: "Reply") -> None:
+        read = _read_api if request.path == API else _read_page
         body: bytes | None = None
         try:
             async with asyncio.timeout(self.deadline):
@@ -114,41 +110,40 @@ class Lane:
                     await self._write(row)
         except TimeoutError:
             if body is None:
-                await reply.problem(408, _("The body did not arrive in time."), {"connection": "close"})
+                await reply.problem(408, "The body did not arrive in time.", {"connection": "close"})
             else:
                 faults.record("deadline", "joins")
-                await reply.busy(self.pages[request.language].busy)
-        except (BacklogFull, Refused) as error:
-            if isinstance(error, BacklogFull):
-                faults.record("pool_full", "joins")
-            await reply.busy(self.pages[request.language].busy)
+                await reply.busy(self.pages[request.language])
+        except BacklogFull:
+            faults.record("pool_full", "joins")
+            await reply.busy(self.pages[request.language])
+        except Refused:
+            await reply.busy(self.pages[request.language])
         except ClientGone:
             faults.record("client_gone", "joins")
         except TooLarge:
-            text = _("The body may have at most %(most)d bytes.") % {"most": MAX_BODY}
+            text = f"The body may have at most {MAX_BODY} bytes."
             await reply.problem(413, text, {"connection": "close"})
-        except Malformed as error:
-            await reply.problem(400, str(error))
-        except Invalid as error:
-            await reply.invalid(error, body or b"")
+        except (Malformed, Invalid):
+            await reply.not_taken(read, body or b"")
         else:
-            await reply.joined(self.pages[request.language].joined)
+            await reply.joined(self.pages[request.language])
 
-    async def _write(self, row: Row) -> None:
+    def _write(self, row: Row) -> asyncio.Future[None]:
         if self.writer is None:
             raise BacklogFull
-        await self.writer.join(row)
+        return self.writer.join(row)
 
-    def _read_api(self, request: Request, body: bytes) -> Row:
-        with translation.override(request.language):
-            content = read_json(body)
-            return judge(content.get("email"), content.get("source", ""), request.language)
 
-    def _read_page(self, request: Request, body: bytes) -> Row | None:
-        """The row, or None for a program that fell into the trap: it gets the answer it hopes for."""
-        with translation.override(request.language):
-            form = read_form(body)
-            return None if form.trap else judge(form.email, form.source, request.language)
+def _read_api(request: Request, body: bytes) -> Row:
+    content = read_json(body)
+    return judge(content.get("email"), content.get("source", ""), request.language)
+
+
+def _read_page(request: Request, body: bytes) -> Row | None:
+    """The row, or None for a program that fell into the trap: it gets the answer it hopes for."""
+    form = read_form(body)
+    return None if form.trap else judge(form.email, form.source, request.language)
 
 
 class Reply:
@@ -167,21 +162,20 @@ class Reply:
         else:
             await self.send(200, page.headers, page.content)
 
-    async def joined(self, content: bytes) -> None:
+    async def joined(self, own: pages.Pages) -> None:
         """The same bytes for a new address and for a known one."""
         if self.request.path == API:
-            await self._content(202, b"application/json", content)
+            await self.send(202, own.joined_headers, own.joined)
         else:
-            await self.send(303, [(b"location", b"/thanks"), (b"content-length", b"0")], b"")
+            await self.send(303, TO_THANKS, b"")
 
-    async def busy(self, page: bytes) -> None:
+    async def busy(self, own: pages.Pages) -> None:
         """A join that could not be committed in time; nothing of it is half done, so it can be sent again."""
         if self.request.path == API:
-            with translation.override(self.request.language):
-                text = _("Joins cannot be stored right now. Please send this one again.")
+            text = "Joins cannot be stored right now. Please send this one again."
             await self.problem(503, text, {"retry-after": "1"})
         else:
-            await self._content(503, b"text/html; charset=utf-8", page, {"retry-after": "1"})
+            await self._content(503, b"text/html; charset=utf-8", own.busy, {"retry-after": "1"})
 
     async def too_many(self, wait: float, page: bytes) -> None:
         """This client has joined too many people already; `wait` seconds until it may go on."""
@@ -191,16 +185,21 @@ class Reply:
         else:
             await self._content(429, b"text/html; charset=utf-8", page, headers)
 
-    async def invalid(self, error: Invalid, body: bytes) -> None:
+    async def not_taken(self, read: Callable[[Request, bytes], Row | None], body: bytes) -> None:
+        """Say what is wrong with a body, in the visitor's language: so it is read once more, with that active."""
         with translation.override(self.request.language):
-            if self.request.path == API:
-                text = _("Some fields cannot be taken as they are.")
-                await self.problem(422, text, errors=error.errors)
-                return
-            form = read_form(body)
-            sentence = " ".join(text for texts in error.errors.values() for text in texts)
-            content = pages.render_landing(form.email, form.source, sentence)
-        await self._content(422, b"text/html; charset=utf-8", content)
+            try:
+                read(self.request, body)
+            except Malformed as error:
+                await self.problem(400, str(error))
+            except Invalid as error:
+                if self.request.path == API:
+                    await self.problem(422, _("Some fields cannot be taken as they are."), errors=error.errors)
+                else:
+                    form = read_form(body)
+                    sentence = " ".join(text for texts in error.errors.values() for text in texts)
+                    page = pages.render_landing(form.email, form.source, sentence)
+                    await self._content(422, b"text/html; charset=utf-8", page)
 
     async def problem(
         self,
@@ -248,7 +247,7 @@ class Reply:
 
     async def send(self, status: int, headers: list[Header], content: bytes) -> None:
         headers = [*headers, *rules.security_headers(self.request.scheme)]
-        if self.request.path == API:
+        if self.request.path == API and rules.cors_is_on():
             headers.append((b"vary", b"Origin"))
             if origin := rules.cors_origin(self.request.headers):
                 headers.append((b"access-control-allow-origin", origin))

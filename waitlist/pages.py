@@ -38,6 +38,7 @@ class Pages:
     busy: bytes
     too_many: bytes
     joined: bytes  # the API's answer
+    joined_headers: list[Header]
 
 
 def render_all() -> dict[str, Pages]:
@@ -50,7 +51,12 @@ def render_all() -> dict[str, Pages]:
                 thanks=_page(render_to_string("waitlist/thanks.html").encode(), language),
                 busy=render_to_string("503.html").encode(),
                 too_many=render_landing(error=translation.gettext(TOO_MANY)),
-                joined=_joined(),
+                joined=(joined := _joined()),
+                joined_headers=[
+                    (b"content-type", b"application/json"),
+                    (b"content-length", str(len(joined)).encode()),
+                    (b"cache-control", b"no-store"),
+                ],
             )
     return rendered
 

@@ -69,6 +69,10 @@ def trusted_origin(origin: str, scheme: str, host: str) -> bool:
     )
 
 
+def cors_is_on() -> bool:
+    return bool(settings.CORS_ALLOWED_ORIGINS)
+
+
 def cors_origin(headers: dict[bytes, bytes]) -> bytes | None:
     """The request's origin if `CORS_ALLOWED_ORIGINS` names it."""
     origin = headers.get(b"origin")
