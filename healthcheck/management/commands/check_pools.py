@@ -47,8 +47,8 @@ def changes(text: str) -> dict[str, str]:
 class Command(BaseCommand):
     help = (
         "Shows the plan of connections beside what is open on the server, and what is wrong. Opens one "
-        "connection, in no pool, and waits at most 5 s for it. Exits 0 fine, 1 warning, 2 critical, 3 the "
-        "database could not be asked, 4 it could not run."
+        "connection, in no pool, and waits at most 5 s for it at each of the server's addresses. Exits 0 fine, "
+        "1 warning, 2 critical, 3 the database could not be asked, 4 it could not run."
     )
     # They would connect too, and an error of theirs would exit 1, which here is a warning.
     requires_system_checks: list[str] = []
@@ -96,6 +96,13 @@ class Command(BaseCommand):
             traceback.print_exc()
         sys.exit(COULD_NOT_RUN)
 
+    def execute(self, *args: Any, **options: Any) -> str | None:
+        try:
+            return super().execute(*args, **options)
+        except CommandError as error:
+            error.returncode = COULD_NOT_RUN  # Django's 1 is a verdict here
+            raise
+
     def handle(self, *args: Any, **options: Any) -> None:
         if hasattr(sys.stdout, "reconfigure"):
             sys.stdout.reconfigure(errors="replace")  # a terminal that lacks a character still gets the rest
@@ -109,7 +116,7 @@ class Command(BaseCommand):
             try:
                 judged = now.what_if(options["what_if"])
             except ValueError as error:
-                raise CommandError(str(error), returncode=COULD_NOT_RUN) from None
+                raise CommandError(str(error)) from None
         if options["json"]:
             what_if = {"what_if": options["what_if"]} if options["what_if"] else {}
             self.stdout.write(json.dumps(judged.as_json() | what_if, indent=2))
@@ -141,8 +148,12 @@ class Command(BaseCommand):
     def frame(self, report: Report, options: dict[str, Any], in_place: bool) -> str:
         """What one look prints; in place it is written over the last one, cut to the terminal's height."""
         size = shutil.get_terminal_size()
-        title = f"{time.strftime('%H:%M:%S')}, every {options['watch']:g} s; Ctrl-C ends"
-        lines = [title, *table.report_lines(report, self.paint(options), size.columns)]
+        paint = self.paint(options)
+        verdict = paint(
+            report.status, " ".join([report.status, *(finding.id for finding in report.findings)])
+        )
+        title = f"{time.strftime('%H:%M:%S')}, every {options['watch']:g} s, Ctrl-C ends: {verdict}"
+        lines = [title, *table.report_lines(report, paint, size.columns)]
         if not in_place:
             return "\n".join([*lines, "", ""])
         if len(lines) >= size.lines:
