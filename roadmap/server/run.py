@@ -24,6 +24,7 @@ from roadmap.server import places
 from roadmap.server.binaries import PostgresError
 from roadmap.server.guard import Guard, signal_group
 from roadmap.server.postgres import PrivatePostgres
+from roadmap.server.unchanged import fingerprint
 
 PROJECT = Path(__file__).resolve().parents[2]
 PAGE_SECONDS = 60.0  # until the page must have answered
@@ -111,7 +112,11 @@ class Run:
         self._starting_database = False
 
     def prepare(self) -> None:
+        stamp = PROJECT / ".data" / "prepared"
         if self.stopping:
+            return
+        if stamp.exists() and stamp.read_text() == self._fingerprint() != "":
+            say("Nothing has changed since the last set-up")
             return
         child = Child("set-up", "-m", "roadmap.server.prepare")
         self.children.append(child)
@@ -120,8 +125,19 @@ class Run:
         if status is not None:
             self.children.remove(child)
             child.end(0.0)
-            if status != 0 and not self.stopping:
+            if status == 0:
+                stamp.write_text(self._fingerprint())
+            elif not self.stopping:
                 raise RunError("The set-up failed, for the reason above.")
+
+    def _fingerprint(self) -> str:
+        """Empty when nothing can be said: no tables yet, or a database that others change too."""
+        if self.database is None:
+            return ""
+        try:
+            return fingerprint(PROJECT, self.database.dsn())
+        except psycopg.Error:
+            return ""
 
     def serve(self, port: int) -> None:
         """Start web and worker, and return when the page answers."""

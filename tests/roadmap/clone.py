@@ -140,3 +140,9 @@ def processes(folder: Path) -> dict[int, str]:
         if str(folder) in line or place.is_relative_to(folder):
             found[int(entry.name)] = line
     return found
+
+
+def ends_in_order(run: MakeRun) -> None:
+    """It said so, and it is so."""
+    assert "Nothing is left running." in run.output()
+    wait_until(lambda: not processes(run.clone), 5, f"nothing is left of {processes(run.clone)}")
