@@ -61,6 +61,8 @@ def connection_lines(report: Report, paint: Paint) -> Iterator[str]:
             planned = f"{label[:NAMES]:<{NAMES}}"
         else:
             planned = PLANNED.format(label, row.each, row.processes or "", row.planned)
+            if row.kind == "group":
+                planned = paint("heading", planned)
         if row.states is None:
             yield planned
             continue

@@ -64,7 +64,7 @@ def test_threads_are_lowered_to_two_under_the_pool_unless_they_were_asked_for():
         ({"DB_POOL_TIMEOUT": "-1"}, "DB_POOL_TIMEOUT is '-1'; it takes seconds from 0.001 to 100000"),
         ({"DB_POOL_MIN_SIZE": "31"}, "DB_POOL_MIN_SIZE is 31; it takes at most 30 with DB_POOL_MAX_SIZE"),
         ({"DB_POOL_MAX_SIZE": "²"}, "DB_POOL_MAX_SIZE is '²'; it takes a whole number"),
-        ({"WEB_CONCURRENCY": "12"}, "DB_POOL_MAX_SIZE is 30; it takes enough for at least 3 connections"),
+        ({"WEB_CONCURRENCY": "12"}, "DB_POOL_MAX_SIZE is '30'; it takes enough for at least 3 connections"),
         ({"DB_CONNECTIONS_WARN": "101%"}, "DB_CONNECTIONS_WARN is '101%'; it takes a number of connections"),
         ({"DB_CONNECTIONS_WARN": "95%"}, "DB_CONNECTIONS_WARN is 95; it takes at most 90"),
         ({"ENVIRONMENT": "staging"}, "ENVIRONMENT is 'staging'; it takes production or development."),
