@@ -57,24 +57,26 @@ class Client:
         return await self.request("POST", API, body, {"Content-Type": "application/json"})
 
     async def send(self, *pieces: bytes, pause: float = 0.0) -> Answer:
-        """Send what is given as it is, `pause` seconds apart, and read one answer."""
+        """Send what is given as it is, `pause` seconds apart, and read one answer, even before all is sent."""
         started = time.monotonic()
         try:
             if self._writer is None:
                 self._reader, self._writer = await asyncio.open_connection(self.host, self.port)
-            for number, piece in enumerate(pieces):
-                if number and pause:
-                    await asyncio.sleep(pause)
-                self._writer.write(piece)
-            return await self._read(started, is_head=pieces[0].startswith(b"HEAD "))
+            sending = asyncio.create_task(_write(self._writer, pieces, pause))
+            try:
+                return await self._read(started, is_head=pieces[0].startswith(b"HEAD "))
+            finally:
+                sending.cancel()
         except GONE:
             self.close()
             raise
 
     async def _read(self, started: float, *, is_head: bool) -> Answer:
         assert self._reader is not None
-        first, *rest = (await self._reader.readuntil(b"\r\n\r\n"))[:-4].decode("latin-1").split("\r\n")
-        status = int(first.split(" ", 2)[1])
+        status = 100
+        while status == 100:  # only says that the body may come
+            first, *rest = (await self._reader.readuntil(b"\r\n\r\n"))[:-4].decode("latin-1").split("\r\n")
+            status = int(first.split(" ", 2)[1])
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in rest)}
         if is_head or status in (204, 304):
             body = b""
@@ -95,6 +97,13 @@ class Client:
             yield await self._reader.readexactly(size)
             await self._reader.readline()
         await self._reader.readline()
+
+
+async def _write(writer: asyncio.StreamWriter, pieces: tuple[bytes, ...], pause: float) -> None:
+    for number, piece in enumerate(pieces):
+        if number and pause:
+            await asyncio.sleep(pause)
+        writer.write(piece)
 
 
 async def join_all(url: str, emails: Iterable[str], clients: int) -> dict[str, Answer | None]:
