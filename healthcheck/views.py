@@ -3,14 +3,14 @@
 import functools
 import json
 import tomllib
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Callable
 from typing import Any
 
 from django.conf import settings
 
 from healthcheck import faults, pools, watch
+from healthcheck.asgi import Send
 
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Answer = tuple[int, dict[str, Any]]
 
 

@@ -6,8 +6,7 @@ waitlist's visitors ask for on the event loop; then Django's pages, in one of a 
 
 import contextlib
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
-from typing import Any
+from collections.abc import AsyncIterator
 
 from roadmap.server import role
 
@@ -22,13 +21,10 @@ from django.conf import settings  # noqa: E402
 from servestatic import ServeStaticASGI  # noqa: E402
 
 from healthcheck import views as health  # noqa: E402
+from healthcheck.asgi import Receive, Scope, Send  # noqa: E402
 from roadmap.server import client, lifespan, resources  # noqa: E402
 from roadmap.server.django_pages import DjangoPages  # noqa: E402
 from waitlist.lane import PATHS, Lane  # noqa: E402
-
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 trusted_proxies = settings.TRUSTED_PROXIES
 lane = Lane(settings.CONNECTION_PLAN.join_deadline, settings.JOIN_RATE_LIMIT)

@@ -8,6 +8,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from roadmap.environment import MOST, BadValue, Reader
+
 # Every number of the plan: (production, development). A variable of the same name overrides one cell.
 DEFAULTS: dict[str, tuple[int, int]] = {
     "DB_POOL_MIN_SIZE": (40, 10),
@@ -46,15 +48,6 @@ DEFAULTS: dict[str, tuple[int, int]] = {
 }
 THRESHOLDS = {"DB_CONNECTIONS_WARN": "75%", "DB_CONNECTIONS_CRITICAL": "90%"}
 ENVIRONMENTS = ("production", "development")
-MOST = 100_000  # what any count may be: far past every real server, and short enough to print
-
-
-class BadValue(ValueError):
-    """A variable that the plan cannot take; the text names it, its value and what it takes."""
-
-    def __init__(self, name: str, value: object, takes: str):
-        super().__init__(f"{name} is {value!r}; it takes {takes}.")
-        self.name = name
 
 
 @dataclass(frozen=True)
@@ -169,46 +162,17 @@ class Plan:
         return read({**self.source, **changes})
 
 
-class Reader:
-    """Takes numbers from an environment, strictly: a bad one is refused by name, never guessed at."""
-
-    def __init__(self, environ: Mapping[str, str]):
-        self.environ = environ
-        self.environment = environ.get("ENVIRONMENT", "development")
-        if self.environment not in ENVIRONMENTS:
-            raise BadValue("ENVIRONMENT", self.environment, "production or development")
-        self.column = ENVIRONMENTS.index(self.environment)
-
-    def whole(self, name: str, least: int = 0, most: int = MOST) -> int:
-        """A whole number, as PostgreSQL and counts need it."""
-        text = self.environ.get(name, str(DEFAULTS[name][self.column]))
-        if not re.fullmatch(r"[0-9]{1,9}", text) or not least <= int(text) <= most:
-            raise BadValue(name, text, f"a whole number from {least} to {most}")
-        return int(text)
-
-    def seconds(self, name: str, least: float = 0.001) -> float:
-        """A length of time in seconds, a decimal fraction allowed."""
-        text = self.environ.get(name, str(DEFAULTS[name][self.column]))
-        if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,3})?", text) or not least <= float(text) <= MOST:
-            raise BadValue(name, text, f"seconds from {least:g} to {MOST}, such as 5 or 0.5")
-        return float(text)
-
-    def threshold(self, name: str) -> Threshold:
-        text = self.environ.get(name, THRESHOLDS[name])
-        if re.fullmatch(r"[0-9]{1,3}%", text) and 1 <= int(text[:-1]) <= 100:
-            return Threshold(int(text[:-1]), is_share=True)
-        if re.fullmatch(r"[0-9]{1,6}", text) and 1 <= int(text) <= MOST:
-            return Threshold(int(text), is_share=False)
-        raise BadValue(name, text, f"a number of connections from 1 to {MOST} or a share from 1% to 100%")
-
-
 def read(environ: Mapping[str, str]) -> Plan:
     """The plan that an environment describes.
 
     Raises:
         BadValue: with one sentence for the first variable that is off.
     """
-    reader = Reader(environ)
+    environment = environ.get("ENVIRONMENT", "development")
+    if environment not in ENVIRONMENTS:
+        raise BadValue("ENVIRONMENT", environment, "production or development")
+    column = ENVIRONMENTS.index(environment)
+    reader = Reader(environ, {**{name: cells[column] for name, cells in DEFAULTS.items()}, **THRESHOLDS})
     web_processes = reader.whole("WEB_CONCURRENCY", least=1)
     worker_processes = reader.whole("WORKER_PROCESSES", least=1)
 
@@ -260,12 +224,12 @@ def read(environ: Mapping[str, str]) -> Plan:
         ),
         ("jobs listener", "watch"),
     )
-    warn, critical = reader.threshold("DB_CONNECTIONS_WARN"), reader.threshold("DB_CONNECTIONS_CRITICAL")
+    warn, critical = threshold(reader, "DB_CONNECTIONS_WARN"), threshold(reader, "DB_CONNECTIONS_CRITICAL")
     if warn.is_share == critical.is_share:
         within("DB_CONNECTIONS_WARN", warn.number, "DB_CONNECTIONS_CRITICAL", critical.number)
 
     return Plan(
-        environment=reader.environment,
+        environment=environment,
         web=web,
         worker=worker,
         commands=reader.whole("COMMAND_CONNECTIONS", least=1),
@@ -286,7 +250,7 @@ def read(environ: Mapping[str, str]) -> Plan:
             lock=reader.seconds("DB_LOCK_TIMEOUT", least=0),
             client_check=reader.seconds("DB_CLIENT_CHECK_INTERVAL", least=0),
         ),
-        orm_threads=orm_threads(reader, environ, web.pool("orm").max),
+        orm_threads=orm_threads(reader, web.pool("orm").max),
         join_deadline=join_deadline,
         page_deadline=reader.seconds("PAGE_DEADLINE"),
         source={k: environ[k] for k in (*DEFAULTS, *THRESHOLDS, "ENVIRONMENT") if k in environ},
@@ -296,6 +260,15 @@ def read(environ: Mapping[str, str]) -> Plan:
 def share(name: str, least: int, most: int, processes: int, timeout: float) -> PoolSize:
     """One process's share of an instance's sizes: rounded down, a maximum never under 1."""
     return PoolSize(name, least // processes, max(1, most // processes), timeout)
+
+
+def threshold(reader: Reader, name: str) -> Threshold:
+    text = reader.text(name)
+    if re.fullmatch(r"[0-9]{1,3}%", text) and 1 <= int(text[:-1]) <= 100:
+        return Threshold(int(text[:-1]), is_share=True)
+    if re.fullmatch(r"[0-9]{1,6}", text) and 1 <= int(text) <= MOST:
+        return Threshold(int(text), is_share=False)
+    raise BadValue(name, text, f"a number of connections from 1 to {MOST} or a share from 1% to 100%")
 
 
 def pair(reader: Reader, low_name: str, high_name: str) -> tuple[int, int]:
@@ -309,16 +282,16 @@ def within(name: str, value: int, bound_name: str, bound: int) -> None:
         raise BadValue(name, value, f"at most {bound} with {bound_name} as it is")
 
 
-def orm_threads(reader: Reader, environ: Mapping[str, str], orm_max: int) -> int:
+def orm_threads(reader: Reader, orm_max: int) -> int:
     """Threads of each web process: two fewer than its ORM connections, so that no thread ever waits for one."""
     if orm_max < 3:
         raise BadValue(
             "DB_POOL_MAX_SIZE",
-            environ.get("DB_POOL_MAX_SIZE", DEFAULTS["DB_POOL_MAX_SIZE"][reader.column]),
+            reader.text("DB_POOL_MAX_SIZE"),
             f"enough for at least 3 connections in each web process; with WEB_CONCURRENCY as it is, each has {orm_max}",
         )
     threads = reader.whole("ORM_THREADS", least=1)
-    if threads > orm_max - 2 and "ORM_THREADS" in environ:
+    if threads > orm_max - 2 and "ORM_THREADS" in reader.environ:
         raise BadValue(
             "ORM_THREADS",
             threads,

@@ -10,9 +10,10 @@ from django.utils.translation import gettext_lazy as _
 from healthcheck.heal import check_and_heal
 from roadmap import plan
 from roadmap.database import database_from_url
+from roadmap.environment import BadValue, Reader
 from roadmap.server import role
 from roadmap.server.places import DATABASE, ROLE, SOCKET_PORT, database_url, url
-from waitlist.limits import read_rate
+from waitlist.limits import BadRate, read_rate
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = environ.Env()
@@ -30,22 +31,18 @@ def required(name: str, development: str) -> str:
     return value
 
 
-def whole(name: str, default: int, least: int, most: int) -> int:
-    """A whole number that is no part of the plan of connections.
+reader = Reader(
+    env.ENVIRON, {"PORT": 8000, "WORKER_PORT": 0, "TRUSTED_PROXIES": 0, "JOIN_RATE_LIMIT": "2000/20"}
+)
 
-    Raises:
-        ImproperlyConfigured: it is none, or out of bounds.
-    """
-    text = env.str(name, default=str(default))
-    if not text.isdecimal() or not text.isascii() or len(text) > 9 or not least <= int(text) <= most:
-        raise ImproperlyConfigured(f"{name} is {text!r}; it takes a whole number from {least} to {most}.")
-    return int(text)
-
-
-# --- The plan of connections -----------------------------------------------------------------------------
+# --- Numbers, and the plan of connections -------------------------------------------------------------------------
 try:
     CONNECTION_PLAN = plan.read(env.ENVIRON)
-except plan.BadValue as error:
+    PORT = reader.whole("PORT", 1, 65535)
+    WORKER_PORT = reader.whole("WORKER_PORT", 0, 65535)  # 0: nobody asks for the worker's health
+    TRUSTED_PROXIES = reader.whole("TRUSTED_PROXIES", 0, 10)  # hops between the clients and us
+    JOIN_RATE_LIMIT = read_rate(reader.text("JOIN_RATE_LIMIT"))
+except (BadValue, BadRate) as error:
     raise ImproperlyConfigured(str(error)) from None
 ENVIRONMENT = CONNECTION_PLAN.environment
 PRODUCTION = ENVIRONMENT == "production"
@@ -90,13 +87,6 @@ SECURE_CSP = {
     "form-action": [CSP.SELF],
 }
 X_FRAME_OPTIONS = "DENY"
-TRUSTED_PROXIES = whole("TRUSTED_PROXIES", 0, 0, 10)  # hops between the clients and us
-try:
-    JOIN_RATE_LIMIT = read_rate(env.str("JOIN_RATE_LIMIT", default="2000/20"))
-except ValueError as error:
-    raise ImproperlyConfigured(
-        f"JOIN_RATE_LIMIT is {str(error)!r}; it takes burst/per second, such as 2000/20, or off."
-    ) from None
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = PRODUCTION
 SECURE_HSTS_SECONDS = 31_536_000 if PRODUCTION else 0
 AUTH_PASSWORD_VALIDATORS = [
@@ -108,9 +98,6 @@ AUTH_PASSWORD_VALIDATORS = [
         "NumericPasswordValidator",
     )
 ]
-
-PORT = whole("PORT", 8000, 1, 65535)
-WORKER_PORT = whole("WORKER_PORT", 0, 0, 65535)  # 0: the worker's health is asked by nobody
 
 # --- Applications ------------------------------------------------------------------------------------------
 INSTALLED_APPS = [

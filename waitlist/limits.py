@@ -16,17 +16,21 @@ class Rate(NamedTuple):
     per_second: float
 
 
+class BadRate(ValueError):
+    """`JOIN_RATE_LIMIT` is no rate; the text says what it takes."""
+
+
 def read_rate(text: str) -> Rate | None:
     """A rate from `burst/per second`, or None for `off`.
 
     Raises:
-        ValueError: it is neither.
+        BadRate: it is neither.
     """
     if text == "off":
         return None
     match = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9}(?:\.[0-9]{1,3})?)", text)
     if not match or int(match[1]) < 1 or float(match[2]) <= 0:
-        raise ValueError(text)
+        raise BadRate(f"JOIN_RATE_LIMIT is {text!r}; it takes burst/per second, such as 2000/20, or off.")
     return Rate(int(match[1]), float(match[2]))
 
 

@@ -14,7 +14,7 @@ import asyncio
 import functools
 import io
 import json
-from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from collections.abc import Iterator
 from http import HTTPStatus
 from typing import Any, cast
 
@@ -25,12 +25,9 @@ from django.http.response import HttpResponse, HttpResponseBase, StreamingHttpRe
 from django.template.loader import render_to_string
 
 from healthcheck import faults
+from healthcheck.asgi import Receive, Scope, Send
 from roadmap.server.threads import Full, Job, Threads
 from waitlist.rules import security_headers
-
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 MAX_BODY = 1024 * 1024  # bytes; Django itself refuses form data over DATA_UPLOAD_MAX_MEMORY_SIZE
 PART = 64 * 1024  # bytes of a streamed answer that are made in one turn of a thread

@@ -1,11 +1,9 @@
 """ASGI's lifespan, which Django does not take part in."""
 
-from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+from healthcheck.asgi import Receive, Send
 
 
 async def run(receive: Receive, send: Send, resources: AbstractAsyncContextManager[Any]) -> None:

@@ -1,0 +1,157 @@
+"""A request as the lane sees it, and every kind of answer that the lane gives."""
+
+import json
+import math
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any
+
+from django.utils import translation
+from django.utils.translation import gettext as _
+
+from healthcheck.asgi import Scope, Send
+from waitlist import pages, rules
+from waitlist.forms import Invalid, Malformed, read_form
+from waitlist.joins import Row
+from waitlist.rules import Header
+
+API = "/api/v1/waitlist"
+TO_THANKS = [(b"location", b"/thanks"), (b"content-length", b"0"), (b"cache-control", b"no-store")]
+
+
+class Request:
+    """What the lane needs to know of a request, read once."""
+
+    def __init__(self, scope: Scope):
+        self.path: str = scope["path"]
+        self.method: str = scope["method"]
+        self.scheme: str = scope["scheme"]
+        self.client: str = scope["client"][0] if scope.get("client") else ""
+        headers: dict[bytes, bytes] = {}
+        for name, value in scope["headers"]:
+            headers[name] = headers[name] + b"," + value if name in headers else value
+        self.headers = headers
+        self.host = rules.allowed_host(headers.get(b"host", _server_name(scope)))
+        self.language = rules.language_of(headers.get(b"accept-language", b""))
+
+    @property
+    def content_type(self) -> bytes:
+        return self.headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+
+
+class Reply:
+    """Answers one request; every answer carries the security headers."""
+
+    def __init__(self, request: Request, send: Send):
+        self.request = request
+        self._send = send
+
+    async def page(self, page: pages.Page) -> None:
+        wanted = self.request.headers.get(b"if-none-match")
+        if wanted is not None and (page.etag in wanted or wanted.strip() == b"*"):
+            await self.send(304, page.headers[:-1], b"")
+        elif b"gzip" in self.request.headers.get(b"accept-encoding", b""):
+            await self.send(200, page.compressed_headers, page.compressed)
+        else:
+            await self.send(200, page.headers, page.content)
+
+    async def joined(self, own: pages.Pages) -> None:
+        """The same bytes for a new address and for a known one."""
+        if self.request.path == API:
+            await self.send(202, own.joined_headers, own.joined)
+        else:
+            await self.send(303, TO_THANKS, b"")
+
+    async def busy(self, own: pages.Pages) -> None:
+        """A join that could not be committed in time; nothing of it is half done, so it can be sent again."""
+        if self.request.path == API:
+            text = "Joins cannot be stored right now. Please send this one again."
+            await self.problem(503, text, {"retry-after": "1"})
+        else:
+            await self._content(503, b"text/html; charset=utf-8", own.busy, {"retry-after": "1"})
+
+    async def too_many(self, wait: float, page: bytes) -> None:
+        """This client has joined too many people already; `wait` seconds until it may go on."""
+        headers = {"retry-after": str(math.ceil(wait))}
+        if self.request.path == API:
+            await self.problem(429, "Too many joins came from your address.", headers)
+        else:
+            await self._content(429, b"text/html; charset=utf-8", page, headers)
+
+    async def not_taken(self, read: Callable[[Request, bytes], Row | None], body: bytes) -> None:
+        """Say what is wrong with a body, in the visitor's language: so it is read once more, with that active."""
+        with translation.override(self.request.language):
+            try:
+                read(self.request, body)
+            except Malformed as error:
+                await self.problem(400, str(error))
+            except Invalid as error:
+                if self.request.path == API:
+                    await self.problem(
+                        422, _("Some fields cannot be taken as they are."), errors=error.errors
+                    )
+                else:
+                    form = read_form(body)
+                    sentence = " ".join(text for texts in error.errors.values() for text in texts)
+                    page = pages.render_landing(form.email, form.source, sentence)
+                    await self._content(422, b"text/html; charset=utf-8", page)
+
+    async def problem(
+        self,
+        status: int,
+        detail: str,
+        headers: dict[str, str] | None = None,
+        errors: dict[str, list[str]] | None = None,
+    ) -> None:
+        """An RFC 9457 problem, for programs; people who get one here did not use the page."""
+        content: dict[str, Any] = {
+            "type": "about:blank",
+            "title": HTTPStatus(status).phrase,
+            "status": status,
+            "detail": detail,
+        }
+        if errors:
+            content["errors"] = errors
+        await self._content(status, b"application/problem+json", json.dumps(content).encode(), headers)
+
+    async def preflight(self) -> None:
+        """Answer a browser that asks whether a page of another origin may join people."""
+        headers: list[Header] = [(b"content-length", b"0")]
+        if rules.cors_origin(self.request.headers):
+            headers += [
+                (b"access-control-allow-methods", b"POST"),
+                (b"access-control-allow-headers", b"content-type"),
+                (b"access-control-max-age", b"86400"),
+            ]
+        await self.send(204, headers, b"")
+
+    async def _content(
+        self, status: int, content_type: bytes, content: bytes, headers: dict[str, str] | None = None
+    ) -> None:
+        extra = [(name.encode(), value.encode()) for name, value in (headers or {}).items()]
+        await self.send(
+            status,
+            [
+                (b"content-type", content_type),
+                (b"content-length", str(len(content)).encode()),
+                (b"cache-control", b"no-store"),
+                *extra,
+            ],
+            content,
+        )
+
+    async def send(self, status: int, headers: list[Header], content: bytes) -> None:
+        headers = [*headers, *rules.security_headers(self.request.scheme)]
+        if self.request.path == API and rules.cors_is_on():
+            headers.append((b"vary", b"Origin"))
+            if origin := rules.cors_origin(self.request.headers):
+                headers.append((b"access-control-allow-origin", origin))
+        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+        body = b"" if self.request.method == "HEAD" else content
+        await self._send({"type": "http.response.body", "body": body})
+
+
+def _server_name(scope: Scope) -> bytes:
+    """What stands in for a missing `Host`: the address that was connected to, as Django has it."""
+    server = scope.get("server")
+    return server[0].encode() if server else b""
