@@ -78,7 +78,8 @@ class JoinWriter:
     async def close(self) -> None:
         """Commit what is waiting, then stop; what comes later is refused.
 
-        It ends by itself while the server is away too: callers leave at their deadline, and nobody is left.
+        It ends by itself while the server is away too: callers leave at their deadline, and nobody is left. A
+        server that hangs in a commit is waited for; gunicorn's `graceful_timeout` ends that.
         """
         self._closing = True
         self._wakeup.set()
