@@ -49,6 +49,7 @@ def database_from_url(url: str, plan: Plan, role: str, application: str) -> dict
     for key in [*given, *(k.lower() for k in database if k.startswith("CONN_"))]:
         if key in PLANNED:
             raise ImproperlyConfigured(f"DATABASE_URL sets {key}, which the plan sets; use {PLANNED[key]}.")
+    host = given.pop("host", "") or unquote(database.get("HOST", ""))  # `dbshell` looks for it in HOST only
     times = plan.timeouts
     server_side = {
         "statement_timeout": times.statement,
@@ -58,7 +59,7 @@ def database_from_url(url: str, plan: Plan, role: str, application: str) -> dict
     }
     return {
         **database,
-        "HOST": unquote(database.get("HOST", "")),
+        "HOST": host,
         "CONN_MAX_AGE": 0,  # the pool refuses anything else
         "OPTIONS": {
             **given,

@@ -65,7 +65,7 @@ async def health_server(port: int) -> AsyncIterator[None]:
     if not port:
         yield
         return
-    host = "::" if settings.PRODUCTION else "127.0.0.1"
+    host = "" if settings.PRODUCTION else "127.0.0.1"  # every address; "::" would be IPv6 alone
     config = uvicorn.Config(
         health_application, host=host, port=port, lifespan="off", log_config=None, access_log=False, ws="none"
     )
