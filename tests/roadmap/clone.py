@@ -1,5 +1,6 @@
 """A clone of the project, as a newcomer has it, and `make run` in it."""
 
+import contextlib
 import os
 import re
 import shutil
@@ -117,7 +118,8 @@ class MakeRun:
     def kill(self) -> None:
         """For the end of a test that failed: everything in the clone's folder."""
         for pid in processes(self.clone):
-            os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # it went with another one
+                os.kill(pid, signal.SIGKILL)
         self.process.wait()
 
     def staff_password(self) -> str:
