@@ -7,7 +7,7 @@ from healthcheck import budget
 from roadmap import plan
 
 SIZES = st.integers(0, 400)
-COUNTS = st.integers(1, 12)
+COUNTS = st.integers(0, 12)  # 0 is refused
 NUMBERS = {
     **dict.fromkeys([name for name in plan.DEFAULTS if "POOL_M" in name and "LIFETIME" not in name], SIZES),
     "WEB_INSTANCES": COUNTS,
@@ -15,7 +15,7 @@ NUMBERS = {
     "WORKER_INSTANCES": COUNTS,
     "WORKER_PROCESSES": COUNTS,
     "DEPLOY_SURGE": st.integers(0, 5),
-    "COMMAND_CONNECTIONS": st.integers(1, 20),
+    "COMMAND_CONNECTIONS": st.integers(0, 20),
     "DB_CONNECTIONS_RESERVE": st.integers(0, 100),
 }
 VARIABLES = [*plan.DEFAULTS, *plan.THRESHOLDS, "ENVIRONMENT"]
