@@ -118,6 +118,8 @@ def test_the_environment_changes_neither_language_nor_place(
     one.start()
     assert ask(one.dsn(), "SELECT lower('ÄÖÜ')") == "äöü"
     assert ask(one.dsn(), "SHOW lc_messages") in ("C", "C.UTF-8")
+    names = Path(f"/proc/{one.pid}/environ").read_text().split("\0")
+    assert not [name for name in names if name.startswith(("LC_", "LANG", "PG"))]
 
 
 def test_an_interrupted_initdb_is_begun_anew(private_postgres: Callable[..., PrivatePostgres]) -> None:
