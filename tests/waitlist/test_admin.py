@@ -40,7 +40,7 @@ def people(db: None) -> None:
     entry("Anna@Example.com", source="podcast", joined_at=noon)
     entry("ben@example.com", source="", joined_at=noon.replace(day=21), invited_at=noon.replace(day=22))
     Entry.objects.create(
-        email="zoe@münchen.example", normalised="zoe@xn--mnchen-3ya.example", source="podcast"
+        email="Zoe@xn--mnchen-3ya.example", normalised="zoe@xn--mnchen-3ya.example", source="podcast"
     )
 
 
@@ -49,9 +49,8 @@ def people(db: None) -> None:
     [
         ("anna@example.com", {"Anna@Example.com"}),
         (" ANNA@EXAMPLE.COM ", {"Anna@Example.com"}),
-        ("ZOE@MÜNCHEN.example", {"zoe@münchen.example"}),
-        ("zoe@xn--mnchen-3ya.example", {"zoe@münchen.example"}),
-        ("münchen", {"zoe@münchen.example"}),
+        ("ZOE@MÜNCHEN.example", {"Zoe@xn--mnchen-3ya.example"}),
+        ("zoe@xn--mnchen-3ya.example", {"Zoe@xn--mnchen-3ya.example"}),
         ("example.com", {"Anna@Example.com", "ben@example.com"}),
         ("anna@example.co", {"Anna@Example.com"}),
         ("a%@example.com", set()),
@@ -67,7 +66,7 @@ def test_an_address_is_found_in_any_spelling_or_by_a_part(
 
 @pytest.mark.usefixtures("people")
 def test_the_list_is_filtered_by_source_day_and_invitation(admin_client: Client) -> None:
-    assert listed(admin_client, source="podcast") == {"Anna@Example.com", "zoe@münchen.example"}
+    assert listed(admin_client, source="podcast") == {"Anna@Example.com", "Zoe@xn--mnchen-3ya.example"}
     assert listed(admin_client, source="") == {"ben@example.com"}
     assert listed(admin_client, source="a\x00b") == set()
     assert listed(admin_client, invited_at__isempty="0") == {"ben@example.com"}
@@ -187,14 +186,14 @@ def _someone_waits_for_a_lock() -> bool:
 @pytest.mark.usefixtures("people")
 def test_marking_as_invited_leaves_earlier_invitations_as_they_are(admin_client: Client) -> None:
     earlier = Entry.objects.get(email="ben@example.com").invited_at
-    chosen = Entry.objects.exclude(email="zoe@münchen.example")
+    chosen = Entry.objects.exclude(email="Zoe@xn--mnchen-3ya.example")
     answer = admin_client.post(
         LIST, {"action": "mark_as_invited", "_selected_action": [found.pk for found in chosen]}, follow=True
     )
     assert "1 person is marked as invited." in answer.content.decode()
     assert Entry.objects.get(email="ben@example.com").invited_at == earlier
     assert Entry.objects.get(email="Anna@Example.com").invited_at is not None
-    assert Entry.objects.get(email="zoe@münchen.example").invited_at is None
+    assert Entry.objects.get(email="Zoe@xn--mnchen-3ya.example").invited_at is None
 
 
 @pytest.mark.usefixtures("people")

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.conftest import Database
@@ -74,6 +74,9 @@ def test_other_text_stays_as_it_is(text: str) -> None:
     assert as_cell(text) == text
 
 
+@example(["", "x;=1"], ";")
+@example(["", "x\t=1"], "\t")
+@example(["", 'x"=1'], ",")
 @given(st.lists(texts, min_size=1, max_size=4), st.sampled_from(",;\t|"))
 def test_no_spreadsheet_finds_a_formula_whatever_separator_it_expects(
     values: list[str], separator: str
