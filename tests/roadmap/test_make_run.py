@@ -81,13 +81,13 @@ def test_an_ordinary_user(open_folder: Path, run: Callable[..., MakeRun]) -> Non
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root has folders that PostgreSQL's user cannot enter")
 def test_root_below_its_own_closed_folder(open_folder: Path, run: Callable[..., MakeRun]) -> None:
     open_folder.chmod(0o700)
-    data = None
+    path = make_clone(open_folder / "a clone")
+    seed(path)
+    link = path / ".data" / "postgres"
+    roots = run(path)
     try:
-        path = make_clone(open_folder / "a clone")
-        seed(path)
-        roots = run(path)
         roots.wait_for_the_page()
-        data = (path / ".data" / "postgres").resolve()
+        data = link.resolve()
         assert f"The database is in {data}" in roots.output()
         joined_found_and_exported(roots)
         roots.press_ctrl_c()
@@ -95,8 +95,8 @@ def test_root_below_its_own_closed_folder(open_folder: Path, run: Callable[..., 
         ends_in_order(roots)
         assert not processes(data)
     finally:
-        if data is not None:
-            shutil.rmtree(data)
+        roots.kill()
+        shutil.rmtree(link.resolve(), ignore_errors=True)
 
 
 def test_two_clones_at_once(clone: Path, open_folder: Path, run: Callable[..., MakeRun]) -> None:
