@@ -4,6 +4,7 @@ The peak is measured by the same client, with as many connections as suit the se
 """
 
 import json
+import statistics
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -51,9 +52,12 @@ def measure(bench: Bench) -> tuple[list[Finding], list[Figures]]:
                 peaks.append(flood(target, case, case.peak_connections, 0, bench.seconds))
                 floods.append(flood(target, case, case.connections, case.times * peaks[-1].rate, SECONDS))
         findings += judge(case, peaks, floods)
+        refused = statistics.median(flood.refused / (flood.offered * SECONDS) for flood in floods)
         figures += [
             Figures(f"{case.name}: peak", OURS, case.peak_connections, [peak.run for peak in peaks]),
-            Figures(f"{case.name}: overload", OURS, case.connections, [flood.run for flood in floods]),
+            Figures(
+                f"{case.name}: {refused:.0%} refused", OURS, case.connections, [flood.run for flood in floods]
+            ),
         ]
     return findings, figures
 

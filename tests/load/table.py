@@ -66,7 +66,7 @@ def compare(
     return Finding(
         row,
         text(median),
-        f"{'≤' if most else '≥'} {text(goal)}",
+        f"{'≤' if most else '≥'} {text(goal)}" if goal else text(goal),
         median <= goal if most else median >= goal,
         f"{text(min(values))} to {text(max(values))}",
     )
