@@ -6,7 +6,7 @@ from collections import Counter
 
 import psycopg
 
-from tests.client import Answer, Client, run
+from tests.client import Answer, Client, join_all, run
 from tests.sampling import Sampler
 from tests.service import query, wait_until
 
@@ -67,3 +67,32 @@ def test_a_row_that_the_database_refuses_spoils_no_other_join(web, database):
     assert answers[-1].status == 503
     assert query(database.url, "SELECT count(*) FROM waitlist_entry") == [(200,)]
     wait_until(lambda: web.health()["joins"]["backlog"] == 0, 2, "the backlog is empty")
+
+
+def test_processes_that_write_the_same_addresses_never_wait_for_each_other_in_a_circle(start, database):
+    """PostgreSQL would end one of them; the writer would try again, but a second later."""
+    web = start("web", database, WEB_CONCURRENCY="2")
+    wait_until(lambda: len(web.worker_pids()) == 2, 10, "both processes run")
+    # Rows that take a while make it likely that two statements meet half-way.
+    execute(
+        database.superuser_url,
+        "CREATE FUNCTION linger() RETURNS trigger LANGUAGE plpgsql"
+        " AS 'BEGIN PERFORM pg_sleep(0.001); RETURN NEW; END';"
+        "CREATE TRIGGER linger BEFORE INSERT ON waitlist_entry FOR EACH ROW EXECUTE FUNCTION linger()",
+    )
+
+    async def both_ways(addresses: list[str]) -> list[dict[str, Answer | None]]:
+        return await asyncio.gather(
+            join_all(web.url, addresses, clients=50), join_all(web.url, reversed(addresses), clients=50)
+        )
+
+    for turn in range(20):
+        addresses = [f"person{turn}.{n}@example.com" for n in range(100)]
+        for answers in run(both_ways(addresses)):
+            assert {answer.status for answer in answers.values() if answer is not None} == {202}
+            assert len(answers) == len(addresses)
+    assert query(database.url, "SELECT count(*) FROM waitlist_entry") == [(2_000,)]
+    ((deadlocks,),) = query(
+        database.superuser_url, "SELECT deadlocks FROM pg_stat_database WHERE datname = %s", database.name
+    )
+    assert deadlocks == 0
