@@ -11,6 +11,7 @@ from healthcheck.heal import check_and_heal
 from roadmap import plan
 from roadmap.database import database_from_url
 from roadmap.environment import BadValue, Reader
+from roadmap.mailers import read_email_url
 from roadmap.server import role
 from roadmap.server.places import DATABASE, ROLE, SOCKET_PORT, database_url, url
 from waitlist.limits import BadRate, read_rate
@@ -42,6 +43,9 @@ try:
     WORKER_PORT = reader.whole("WORKER_PORT", 0, 65535)  # 0: nobody asks for the worker's health
     TRUSTED_PROXIES = reader.whole("TRUSTED_PROXIES", 0, 10)  # hops between the clients and us
     JOIN_RATE_LIMIT = read_rate(reader.text("JOIN_RATE_LIMIT"))
+    # In development e-mail is printed; production without an address sends none.
+    console = "" if CONNECTION_PLAN.environment == "production" else "console:"
+    MAILERS, DEFAULT_FROM_EMAIL = read_email_url(env.str("EMAIL_URL", default=console))
 except (BadValue, BadRate) as error:
     raise ImproperlyConfigured(str(error)) from None
 ENVIRONMENT = CONNECTION_PLAN.environment
@@ -89,6 +93,7 @@ SECURE_CSP = {
 X_FRAME_OPTIONS = "DENY"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = PRODUCTION
 SECURE_HSTS_SECONDS = 31_536_000 if PRODUCTION else 0
+LOGIN_URL, LOGIN_REDIRECT_URL, LOGOUT_REDIRECT_URL = "/accounts/login/", "/roadmaps/", "/"
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
     for name in (
