@@ -37,3 +37,11 @@ class Reader:
         if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,3})?", text) or not least <= float(text) <= MOST:
             raise BadValue(name, text, f"seconds from {least:g} to {MOST}, such as 5 or 0.5")
         return float(text)
+
+    def address(self, name: str) -> str:
+        """The address of a server on the web; empty where there is none."""
+        text = self.text(name)
+        # Never shown: it may have a password in it.
+        if text and not re.fullmatch(r"https?://[^\s/?#]+[^\s?#]*", text):
+            raise BadValue(name, "…", "an address with http:// or https:// and no query")
+        return text.rstrip("/")

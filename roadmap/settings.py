@@ -33,7 +33,18 @@ def required(name: str, development: str) -> str:
 
 
 reader = Reader(
-    env.ENVIRON, {"PORT": 8000, "WORKER_PORT": 0, "TRUSTED_PROXIES": 0, "JOIN_RATE_LIMIT": "2000/20"}
+    env.ENVIRON,
+    {
+        "PORT": 8000,
+        "WORKER_PORT": 0,
+        "TRUSTED_PROXIES": 0,
+        "JOIN_RATE_LIMIT": "2000/20",
+        "LLM_MODEL": "",
+        "LLM_BASE_URL": "",
+        "LLM_API_KEY": "",
+        "LLM_TIMEOUT": 60,
+        "LLM_MAX_CONCURRENCY": 8,
+    },
 )
 
 # --- Numbers, and the plan of connections -------------------------------------------------------------------------
@@ -43,6 +54,12 @@ try:
     WORKER_PORT = reader.whole("WORKER_PORT", 0, 65535)  # 0: nobody asks for the worker's health
     TRUSTED_PROXIES = reader.whole("TRUSTED_PROXIES", 0, 10)  # hops between the clients and us
     JOIN_RATE_LIMIT = read_rate(reader.text("JOIN_RATE_LIMIT"))
+    # The model that writes roadmaps, on any server that speaks OpenAI's chat protocol; none: the built-in catalogue.
+    LLM_MODEL = reader.text("LLM_MODEL").strip()
+    LLM_BASE_URL = reader.address("LLM_BASE_URL")  # empty: OpenAI's own
+    LLM_API_KEY = reader.text("LLM_API_KEY").strip()
+    LLM_TIMEOUT = reader.seconds("LLM_TIMEOUT")  # for one answer
+    LLM_MAX_CONCURRENCY = reader.whole("LLM_MAX_CONCURRENCY", 1, 1000)  # requests of one process at once
     # In development e-mail is printed; production without an address sends none.
     console = "" if CONNECTION_PLAN.environment == "production" else "console:"
     MAILERS, DEFAULT_FROM_EMAIL = read_email_url(env.str("EMAIL_URL", default=console))

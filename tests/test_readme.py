@@ -26,7 +26,10 @@ RESERVED = 3  # PostgreSQL's own superuser_reserved_connections
 # --- The environment -----------------------------------------------------------------------------------
 def settings_variables() -> dict[str, tuple[str, str]]:
     """The variables that settings.py reads, as the table's two cells of defaults."""
-    found = {name: (f"`{default}`",) * 2 for name, default in settings.reader.defaults.items()}
+    found = {
+        name: ("none" if default == "" else f"`{default}`",) * 2
+        for name, default in settings.reader.defaults.items()
+    }
     for call in ast.walk(ast.parse(Path(settings.__file__).read_text())):
         if isinstance(call, ast.Call) and call.args and isinstance(call.args[0], ast.Constant):
             match ast.unparse(call.func):
