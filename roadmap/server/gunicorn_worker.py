@@ -1,5 +1,7 @@
 """gunicorn's worker: uvicorn, with a lifespan that is run to its end."""
 
+import os
+import signal
 from typing import Any, ClassVar
 
 from uvicorn_worker import UvicornWorker
@@ -13,8 +15,15 @@ class Worker(UvicornWorker):
         "lifespan": "on",
         # Under gunicorn's `graceful_timeout`: with a stream open, the shutdown would never come otherwise.
         "timeout_graceful_shutdown": 10,
+        "timeout_notify": 1,  # seconds between two calls of `callback_notify`
         # The client's address and scheme are read in one place of ours.
         "proxy_headers": False,
         "server_header": False,
         "access_log": False,
     }
+
+    async def callback_notify(self) -> None:
+        await super().callback_notify()
+        if os.getppid() != self.ppid:
+            # The master was killed. Another one will be started, and nobody plans for the connections of both.
+            os.kill(os.getpid(), signal.SIGTERM)

@@ -30,15 +30,17 @@ def run_all(processes: int) -> None:
         sys.exit(run_children(processes))
 
 
-async def run(number: int = 0) -> None:
-    """The process of that number: its pools and its watch, until it is told to end."""
+async def run(number: int = 0, parent: int | None = None) -> None:
+    """The process of that number: its pools and its watch, until it is told to end, or `parent` has ended."""
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
     for signum in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signum, ended.set)
     async with resources.opened(), health_server(settings.WORKER_PORT and settings.WORKER_PORT + number):
         logger.info("worker %d is running", os.getpid())
-        await ended.wait()
+        while not ended.is_set() and parent in (None, os.getppid()):
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(ended.wait(), 1)
     logger.info("worker %d has ended", os.getpid())
 
 
@@ -81,10 +83,11 @@ async def health_server(port: int) -> AsyncIterator[None]:
 def run_children(processes: int) -> int:
     """Fork before anything is opened, wait for the first child to end, then end the rest."""
     children = set()
+    parent = os.getpid()
     for number in range(processes):
         pid = os.fork()
         if pid == 0:
-            asyncio.run(run(number))
+            asyncio.run(run(number, parent))
             os._exit(0)
         children.add(pid)
     told = False

@@ -129,6 +129,17 @@ def test_a_signal_that_would_add_processes_adds_none(name, web, database):
     assert connections_by_name(database.superuser_url, database.name)["roadmap_agent/web/watch"] == 1
 
 
+def test_processes_whose_master_was_killed_end_by_themselves(start, database):
+    web = start("web", database, WEB_CONCURRENCY="2")
+    wait_until(lambda: len(web.worker_pids()) == 2, 10, "both processes run")
+    web.process.kill()
+    web.process.wait()
+    wait_until(
+        lambda: connections_by_name(database.superuser_url, database.name) == {}, 10, "no connection is left"
+    )
+    assert web.log().count("Application shutdown complete") == 2
+
+
 def test_sigterm_answers_what_is_in_flight_closes_everything_and_exits_with_0(web, database):
     wait_until(lambda: web.health()["pools"]["orm"]["idle"] == 8, 5, "the pool is filled")
 
