@@ -1,7 +1,7 @@
 """The one door: every request of the web process comes in here.
 
-Health first, since it must answer whatever happens; then static files; then the lane, which answers what the
-waitlist's visitors ask for on the event loop; then Django's pages, in one of a few threads.
+Health first, since it must answer whatever happens; then the lane and its files, which are all that the waitlist's
+visitors ask for, on the event loop; then the admin's files; then Django's pages, in one of a few threads.
 """
 
 import contextlib
@@ -22,12 +22,13 @@ from servestatic import ServeStaticASGI  # noqa: E402
 
 from healthcheck import views as health  # noqa: E402
 from healthcheck.asgi import Receive, Scope, Send  # noqa: E402
-from roadmap.server import client, lifespan, resources  # noqa: E402
+from roadmap.server import assets, client, lifespan, resources  # noqa: E402
 from roadmap.server.django_pages import DjangoPages  # noqa: E402
 from waitlist.lane import PATHS, Lane  # noqa: E402
 
 trusted_proxies = settings.TRUSTED_PROXIES
 lane = Lane(settings.CONNECTION_PLAN.join_deadline, settings.JOIN_RATE_LIMIT)
+own_files = assets.load()
 pages = DjangoPages(settings.CONNECTION_PLAN.page_deadline)
 static_files_and_pages = ServeStaticASGI(
     pages,
@@ -47,6 +48,8 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
         await health.answer(scope["path"], scope["method"], send)
     elif scope["path"] in PATHS:
         await lane(scope, receive, send)
+    elif asset := own_files.get(scope["path"]):
+        await assets.answer(asset, scope, send)
     else:
         await static_files_and_pages(scope, receive, send)
 

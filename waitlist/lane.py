@@ -9,6 +9,7 @@ import asyncio
 from healthcheck import faults
 from healthcheck.asgi import Receive, Scope, Send
 from waitlist import pages, rules
+from waitlist.deadline import Deadline
 from waitlist.forms import MAX_BODY, Invalid, Malformed, judge, read_form, read_json
 from waitlist.joins import BacklogFull, JoinWriter, Refused, Row
 from waitlist.limits import Limiter, Rate
@@ -69,7 +70,7 @@ class Lane:
         read = _read_api if request.path == API else _read_page
         body: bytes | None = None
         try:
-            async with asyncio.timeout(self.deadline):
+            with Deadline(self.deadline):
                 body = await _read_body(request.headers, receive)
                 row = read(request, body)
                 if row is not None:

@@ -6,6 +6,8 @@ from typing import Any, ClassVar
 
 from uvicorn_worker import UvicornWorker
 
+ACCEPTS = 32  # connections accepted in one turn of the event loop
+
 
 class Worker(UvicornWorker):
     CONFIG_KWARGS: ClassVar[dict[str, Any]] = {
@@ -27,3 +29,12 @@ class Worker(UvicornWorker):
         if os.getppid() != self.ppid:
             # The master was killed. Another one will be started, and nobody plans for the connections of both.
             os.kill(os.getpid(), signal.SIGTERM)
+
+    async def _serve(self) -> None:
+        # libuv accepts one connection for each listening socket in a turn of the loop. While thousands come at
+        # once, turns are long, and a connection would wait for seconds to be seen; so the loop listens on several
+        # descriptors of the one socket.
+        listening: list[Any] = self.sockets
+        copies = [one.sock.dup() for one in listening for _ in range(ACCEPTS - 1)]
+        self.sockets = [*listening, *copies]
+        await super()._serve()
