@@ -47,6 +47,8 @@ class Drawing(NamedTuple):
     bands: list[Band]
     boxes: list[Box]
     arrows: list[str]  # paths
+    box_width: int = BOX_WIDTH
+    box_height: int = BOX_HEIGHT
 
 
 def draw(stages: Iterable[Stage]) -> Drawing:

@@ -1,0 +1,267 @@
+"""The pages of roadmaps, for the signed-in. What changes something goes through `roadmap.runs.door`."""
+
+import functools
+import uuid
+from collections.abc import Callable
+from typing import Any, cast
+
+from django.conf import settings
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.contrib.auth.models import User
+from django.db.models.functions import Now
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy as _lazy
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from roadmap import reading
+from roadmap.drawing import draw
+from roadmap.forms import BriefForm, ReviewForm
+from roadmap.markdown import is_web_address, to_html
+from roadmap.models import AT_WORK, UNFINISHED, Concept, Roadmap, State
+from roadmap.runs import door
+from roadmap.runs.authors.topics import topics
+
+View = Callable[..., HttpResponse]
+
+STEPS = {
+    "understand": _lazy("Understanding your goal"),
+    "outline": _lazy("Drafting stages and concepts"),
+    "check": _lazy("Checking that it all fits together"),
+    "review": _lazy("Your review"),
+}
+OUTLINING = ("repair", "revise")  # steps that people see as one with `outline`
+
+
+def page(view: View) -> View:
+    """A page for whoever is signed in; what is somebody else's does not exist, and nobody may keep a copy."""
+
+    @never_cache
+    @login_required
+    @functools.wraps(view)
+    def checked(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        try:
+            return view(request, *args, **kwargs)
+        except door.NotFound:
+            raise Http404 from None
+
+    return checked
+
+
+def own(request: HttpRequest, roadmap_id: uuid.UUID) -> Roadmap:
+    roadmap = reading.whole(request.user, roadmap_id)
+    if roadmap is None:
+        raise Http404
+    return roadmap
+
+
+@page
+@require_GET
+def mine(request: HttpRequest) -> HttpResponse:
+    return render(
+        request, "roadmap/mine.html", {"roadmaps": reading.listed(request.user), "section": "roadmaps"}
+    )
+
+
+@page
+@require_http_methods(["GET", "HEAD", "POST"])
+def new(request: HttpRequest) -> HttpResponse:
+    form = BriefForm(request.POST or None, initial={"goal": request.GET.get("goal", "")})
+    status, nearest = 200, []
+    if request.method == "POST":
+        status = 422
+        if form.is_valid():
+            try:
+                roadmap = door.start(cast(User, request.user), **form.cleaned_data)
+            except door.UnknownGoal as error:
+                nearest = error.nearest
+            except door.LimitReached as error:
+                status = 429
+                form.add_error(None, str(error))
+            except door.Invalid as error:
+                form.add_error(None, error.errors)
+            else:
+                return redirect("roadmap", roadmap.id)
+    context = {"form": form, "nearest": nearest, "section": "roadmaps", "topics": catalogue()}
+    return render(request, "roadmap/new.html", context, status=status)
+
+
+def catalogue() -> list[str]:
+    """The topics of the built-in catalogue, if roadmaps come from it."""
+    return [] if settings.LLM_MODEL else [topic.outline.title for topic in topics().values()]
+
+
+@page
+@require_GET
+def one(request: HttpRequest, roadmap_id: uuid.UUID) -> HttpResponse:
+    """Live while it is worked on, the review, or the reading: whatever the roadmap's state asks for."""
+    return show(request, own(request, roadmap_id))
+
+
+def show(
+    request: HttpRequest, roadmap: Roadmap, form: ReviewForm | None = None, status: int = 200
+) -> HttpResponse:
+    concepts = reading.concepts_of(roadmap)
+    done = [concept for concept in concepts if concept.lesson or concept.gap]
+    context = {
+        "roadmap": roadmap,
+        "concepts": concepts,
+        "drawing": draw(roadmap.stages.all()) if concepts else None,
+        "hours": reading.hours_of(roadmap),
+        "done": len(done),
+        "left": len(concepts) - len(done),
+        "learned": sum(concept.learned_at is not None for concept in concepts),
+        "next": next((concept for concept in concepts if concept.lesson and not concept.learned_at), None),
+        "gaps": [concept for concept in concepts if concept.gap],
+        "can_cancel": roadmap.state in UNFINISHED,
+        "links": reading.links_of(roadmap.id),
+    }
+    mark_stages(roadmap)
+    if roadmap.state in AT_WORK:
+        context["steps"] = steps_of(roadmap)
+        return render(request, "roadmap/live.html", context, status=status)
+    if roadmap.state == State.REVIEW:
+        context["form"] = form or ReviewForm()
+        return render(request, "roadmap/review.html", context, status=status)
+    if roadmap.state in (State.READY, State.READY_WITH_GAPS):
+        return render(request, "roadmap/reading.html", context, status=status)
+    return render(request, "roadmap/ended.html", context, status=status)
+
+
+def mark_stages(roadmap: Roadmap) -> None:
+    """Which stages are done, and which one is next: in writing, or later in learning."""
+    is_written = roadmap.state in (State.READY, State.READY_WITH_GAPS)
+    is_next = True
+    for stage in roadmap.stages.all():
+        done = [bool(c.learned_at if is_written else c.lesson or c.gap) for c in stage.concepts.all()]
+        stage.is_done = all(done)  # type: ignore[attr-defined]
+        stage.is_now = is_next and not all(done)  # type: ignore[attr-defined]
+        is_next = is_next and all(done)
+
+
+def steps_of(roadmap: Roadmap) -> list[tuple[str, str, str]]:
+    """Name, label and place (done, now, to come) of the steps up to the review."""
+    last = roadmap.events.filter(kind="status").order_by("-number").first()
+    step = last.data.get("step", "understand") if last else ""
+    names = list(STEPS)
+    now = names.index("outline" if step in OUTLINING else step) if step in (*STEPS, *OUTLINING) else -1
+    if roadmap.state == State.QUEUED:
+        now = -1
+    return [
+        (name, str(label), "done" if index < now else "now" if index == now else "")
+        for index, (name, label) in enumerate(STEPS.items())
+    ]
+
+
+@page
+@require_POST
+def review(request: HttpRequest, roadmap_id: uuid.UUID) -> HttpResponse:
+    form = ReviewForm(request.POST)
+    try:
+        if form.is_valid():
+            said = form.cleaned_data
+            door.review(roadmap_id, request.user, said["decision"], said["feedback"])
+    except door.Invalid as error:
+        form.add_error(None, error.errors)
+    except door.WrongState as error:
+        return to_state(request, roadmap_id, error.state)
+    if form.is_valid():
+        return redirect("roadmap", roadmap_id)
+    roadmap = own(request, roadmap_id)
+    if roadmap.state != State.REVIEW:
+        return to_state(request, roadmap_id, roadmap.state)
+    return show(request, roadmap, form, 422)
+
+
+@page
+@require_POST
+def cancel(request: HttpRequest, roadmap_id: uuid.UUID) -> HttpResponse:
+    try:
+        door.cancel(roadmap_id, request.user)
+    except door.WrongState as error:
+        return to_state(request, roadmap_id, error.state)
+    return redirect("roadmap", roadmap_id)
+
+
+@page
+@require_POST
+def retry(request: HttpRequest, roadmap_id: uuid.UUID) -> HttpResponse:
+    try:
+        door.retry(roadmap_id, request.user)
+    except door.WrongState as error:
+        return to_state(request, roadmap_id, error.state)
+    except door.LimitReached as error:
+        messages.error(request, str(error))
+    return redirect("roadmap", roadmap_id)
+
+
+def to_state(request: HttpRequest, roadmap_id: uuid.UUID, state: str) -> HttpResponseRedirect:
+    """Back to the roadmap, with the reason why a button did nothing: somebody or something was faster."""
+    text = _("Nothing was changed, because the roadmap has moved on meanwhile: it is %(state)s.")
+    messages.warning(request, text % {"state": State(state).label})
+    return redirect("roadmap", roadmap_id)
+
+
+@page
+@require_http_methods(["GET", "HEAD", "POST"])
+def delete(request: HttpRequest, roadmap_id: uuid.UUID) -> HttpResponse:
+    if request.method != "POST":
+        return render(request, "roadmap/delete.html", {"roadmap": own(request, roadmap_id)})
+    door.delete(roadmap_id, request.user)
+    messages.success(request, _("The roadmap is deleted."))
+    return redirect("roadmaps")
+
+
+@page
+@require_GET
+def export(request: HttpRequest, roadmap_id: uuid.UUID) -> HttpResponse:
+    return markdown_file(own(request, roadmap_id))
+
+
+def markdown_file(roadmap: Roadmap) -> HttpResponse:
+    headers = {"Content-Disposition": f'attachment; filename="roadmap-{roadmap.id}.md"'}
+    content_type = "text/markdown; charset=utf-8"
+    return HttpResponse(reading.as_markdown(roadmap), content_type=content_type, headers=headers)
+
+
+@page
+@require_GET
+def lesson(request: HttpRequest, roadmap_id: uuid.UUID, number: int) -> HttpResponse:
+    roadmap = own(request, roadmap_id)
+    concepts = reading.concepts_of(roadmap)
+    if not 1 <= number <= len(concepts):
+        raise Http404
+    concept = concepts[number - 1]
+    numbers = {other.pk: other for other in concepts}
+    context = {
+        "roadmap": roadmap,
+        "concept": concept,
+        "count": len(concepts),
+        "text": to_html(concept.lesson),
+        "resources": [one for one in concept.resources if is_web_address(one["url"])],
+        "needs": [numbers[before.pk] for before in concept.prerequisites.all()],
+        "leads_to": [other for other in concepts if concept in other.prerequisites.all()],
+        "before": concepts[number - 2] if number > 1 else None,
+        "after": concepts[number] if number < len(concepts) else None,
+    }
+    return render(request, "roadmap/lesson.html", context)
+
+
+@page
+@require_POST
+def learned(request: HttpRequest, roadmap_id: uuid.UUID, number: int) -> HttpResponse:
+    """Note that a lesson is learned, or with `learned=0` that it is not; then on to the next one."""
+    concepts = reading.concepts_of(own(request, roadmap_id))
+    if not 1 <= number <= len(concepts) or not concepts[number - 1].lesson:
+        raise Http404
+    is_learned = request.POST.get("learned") != "0"
+    of_this = Concept.objects.filter(pk=concepts[number - 1].pk)
+    of_this.update(learned_at=Now() if is_learned else None)
+    if is_learned and number < len(concepts):
+        return redirect("lesson", roadmap_id, number + 1)
+    if is_learned:
+        return redirect("roadmap", roadmap_id)
+    return redirect("lesson", roadmap_id, number)
