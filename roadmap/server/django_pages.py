@@ -60,6 +60,11 @@ class DjangoPages:
         self.handler = Handler()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self.threads is None or self.threads.are_full():
+            # Past capacity most requests come this far and no further, so this is kept short.
+            faults.record("pool_full", "threads")
+            await refuse(scope, send, 503)
+            return
         deadline = asyncio.get_running_loop().time() + self.deadline
         try:
             async with asyncio.timeout_at(deadline):
@@ -73,8 +78,6 @@ class DjangoPages:
             await refuse(scope, send, 413)
             return
         try:
-            if self.threads is None:
-                raise Full
             job = self.threads.submit(functools.partial(self.handler.respond, scope, body), close)
         except Full:
             faults.record("pool_full", "threads")
@@ -169,28 +172,35 @@ async def read_body(receive: Receive) -> bytes | None:
 
 async def refuse(scope: Scope, send: Send, status: int) -> None:
     """An answer that needs no thread."""
-    is_api = scope["path"].startswith("/api/")
+    start, body = _refusal(status, scope["scheme"], scope["path"].startswith("/api/"))
+    await send(start)
+    await send(body)
+
+
+@functools.cache
+def _refusal(status: int, scheme: str, is_api: bool) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The two messages of ASGI; nothing in them is the caller's own."""
     content = _problem(status) if is_api else _page(status)
     headers = [
         (b"content-type", b"application/problem+json" if is_api else b"text/html; charset=utf-8"),
         (b"content-length", str(len(content)).encode()),
         (b"cache-control", b"no-store"),
-        *security_headers(scope["scheme"]),
+        *security_headers(scheme),
     ]
     if status == 503:
         headers.append((b"retry-after", b"1"))
     else:
         headers.append((b"connection", b"close"))  # there is more of the body than was read
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": content})
+    return (
+        {"type": "http.response.start", "status": status, "headers": headers},
+        {"type": "http.response.body", "body": content},
+    )
 
 
-@functools.cache
 def _problem(status: int) -> bytes:
     content = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status}
     return json.dumps(content).encode()
 
 
-@functools.cache
 def _page(status: int) -> bytes:
     return render_to_string("503.html" if status == 503 else "400.html").encode()

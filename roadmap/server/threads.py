@@ -108,7 +108,7 @@ class Threads:
         Raises:
             Full: it would have to wait too long.
         """
-        if not must and len(self._running) >= self.size and self._expected_wait() > PATIENCE:
+        if not must and self.are_full():
             raise Full
         job = Job(work, after)
         if len(self._running) < self.size:
@@ -116,6 +116,10 @@ class Threads:
         else:
             self._waiting.append(job)
         return job
+
+    def are_full(self) -> bool:
+        """Whether a job that comes now would have to wait too long."""
+        return len(self._running) >= self.size and self._expected_wait() > PATIENCE
 
     def leave(self, job: Job) -> None:
         """Nobody waits for this job any more: take it out of the queue, or stop its query."""
