@@ -2,11 +2,24 @@
 
 import os
 import signal
+import socket
+import sys
 from typing import Any, ClassVar
 
+from gunicorn.arbiter import Arbiter
+from uvicorn import Server
 from uvicorn_worker import UvicornWorker
 
-ACCEPTS = 32  # connections accepted in one turn of the event loop
+ACCEPTS = 128  # connections accepted in one turn of the event loop
+
+
+class StreamingServer(Server):
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End the streams first: the server would wait for them, in vain."""
+        from roadmap.runs import streams  # the settings are not to be read before the fork
+
+        streams.end_all()
+        await super().shutdown(sockets)
 
 
 class Worker(UvicornWorker):
@@ -36,5 +49,10 @@ class Worker(UvicornWorker):
         # descriptors of the one socket.
         listening: list[Any] = self.sockets
         copies = [one.sock.dup() for one in listening for _ in range(ACCEPTS - 1)]
-        self.sockets = [*listening, *copies]
-        await super()._serve()
+        # From here on as in uvicorn-worker, with a server of ours.
+        self.config.app = self.wsgi
+        server = StreamingServer(self.config)
+        self._install_sigquit_handler()
+        await server.serve(sockets=[*listening, *copies])
+        if not server.started:
+            sys.exit(Arbiter.WORKER_BOOT_ERROR)
