@@ -72,7 +72,7 @@ def _queued(gauges: dict[str, dict[str, int]]) -> list[str]:
 
 
 def _server_notes(current: watch.Watch | None) -> list[str]:
-    if current is None or current.look is None:
+    if current is None or current.look is None or not current.answers:
         return []
     look = current.look
     warn = settings.CONNECTION_PLAN.warn.of(look.server.max_connections)
