@@ -3,19 +3,21 @@
 It asks once a second. Readiness is the age of the last answer, so a server that hangs needs no time limit here,
 and however many ask for readiness, the server is asked once. When the server goes or returns, the watch has every
 pool look at its idle connections at once, instead of leaving it to their back-off.
+
+It also listens, for whoever subscribes to a channel: however many want to hear, one connection does.
 """
 
 import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 
 import psycopg
 from django.conf import settings
 from django.db.migrations.loader import MigrationLoader
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, sql
 
 from healthcheck import faults, pools
 from healthcheck.activity import LIVE, SERVER, Live, Server
@@ -72,9 +74,13 @@ class Watch:
                 kwargs = connection_kwargs("watch", autocommit=True, connect_timeout=CONNECT_TIMEOUT)
                 async with await AsyncConnection.connect(**kwargs) as connection:
                     self.missing_migrations = None
+                    listening: set[str] = set()
                     while True:
                         await self._ask(connection)
-                        await asyncio.sleep(PING)
+                        await self._listen(connection, listening)
+                        async for heard in connection.notifies(timeout=PING):
+                            if tell := _subscribers.get(heard.channel):
+                                tell(heard.payload)
             except psycopg.Error as error:
                 self._note_loss(error)
             await asyncio.sleep(RETRY)
@@ -92,6 +98,14 @@ class Watch:
         if self._lost:
             self._lost = False
             self._heal()
+
+    async def _listen(self, connection: AsyncConnection, listening: set[str]) -> None:
+        """Listen to what this connection does not listen to yet; what was announced before is lost."""
+        for channel, tell in [*_subscribers.items()]:
+            if channel not in listening:
+                await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
+                listening.add(channel)
+                tell(None)
 
     async def _count_missing(self, connection: AsyncConnection) -> int:
         try:
@@ -137,7 +151,22 @@ def describe() -> str:
     return f"{role.describe()}: {role.per_process} of this service's {plan.steady}"
 
 
+Subscriber = Callable[[str | None], None]
+
 _current: Watch | None = None
+_subscribers: dict[str, Subscriber] = {}
+
+
+def subscribe(channel: str, tell: Subscriber) -> None:
+    """Have `tell` called in the event loop with the payload of each notification of a channel.
+
+    It is called with None when some may have been missed: at first, and after each loss of the connection.
+    """
+    _subscribers[channel] = tell
+
+
+def unsubscribe(channel: str) -> None:
+    _subscribers.pop(channel, None)
 
 
 def current() -> Watch | None:

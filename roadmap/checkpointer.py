@@ -4,8 +4,9 @@
 operation at a time, however large the pool. A saver costs nothing: each run gets its own, over the shared pool.
 """
 
+import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
 from django.conf import settings
@@ -25,6 +26,7 @@ Pool = AsyncConnectionPool[AsyncConnection[DictRow]]
 _SAVERS: dict[str, Any] = {"autocommit": True, "row_factory": dict_row}
 
 _pool: Pool | None = None
+_loop: asyncio.AbstractEventLoop | None = None
 
 
 class NotOpen(RuntimeError):
@@ -34,9 +36,9 @@ class NotOpen(RuntimeError):
 @contextlib.asynccontextmanager
 async def opened() -> AsyncIterator[Pool]:
     """Open this process's pool in the running loop, for as long as the block; it waits for no server."""
-    global _pool
+    global _pool, _loop
     size = settings.CONNECTION_PLAN.role(settings.PROCESS_ROLE).pool("checkpointer")
-    pool: Pool = AsyncConnectionPool(
+    opening: Pool = AsyncConnectionPool(
         kwargs=connection_kwargs("checkpointer", **_SAVERS),
         name="checkpointer",
         min_size=size.min,
@@ -47,26 +49,52 @@ async def opened() -> AsyncIterator[Pool]:
         check=acheck_and_heal,
         open=False,
     )
-    await pool.open()
-    pools.announce(pool)
-    _pool = pool
+    await opening.open()
+    pools.announce(opening)
+    _pool, _loop = opening, asyncio.get_running_loop()
     try:
-        yield pool
+        yield opening
     finally:
-        _pool = None
-        pools.withdraw(pool.name)
-        await pool.close()
+        _pool = _loop = None
+        pools.withdraw(opening.name)
+        await opening.close()
 
 
-def saver() -> AsyncPostgresSaver:
-    """A saver for one run.
+def pool() -> Pool:
+    """This process's pool.
 
     Raises:
         NotOpen: outside `opened()`.
     """
     if _pool is None:
         raise NotOpen("The checkpointer pool is not open in this process.")
-    return AsyncPostgresSaver(_pool)
+    return _pool
+
+
+def saver() -> AsyncPostgresSaver:
+    """A saver for one run's history; the run itself has a fenced one (`roadmap.runs.saver`).
+
+    Raises:
+        NotOpen: outside `opened()`.
+    """
+    return AsyncPostgresSaver(pool())
+
+
+def ask[T](question: Callable[[AsyncPostgresSaver], Coroutine[Any, Any, T]], seconds: float) -> T:
+    """What a saver says, for a caller in another thread than the pool's; it may take so many seconds.
+
+    Raises:
+        NotOpen: outside `opened()`.
+        TimeoutError
+    """
+    if _loop is None:
+        raise NotOpen("The checkpointer pool is not open in this process.")
+
+    async def answer() -> T:
+        async with asyncio.timeout(seconds):
+            return await question(saver())
+
+    return asyncio.run_coroutine_threadsafe(answer(), _loop).result()
 
 
 def make_tables() -> None:

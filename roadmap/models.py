@@ -8,10 +8,22 @@ import uuid
 from typing import Any, Self
 
 from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
+
+
+def storable(text: str) -> None:
+    """Refuse what PostgreSQL cannot store: NUL, and halves of characters.
+
+    Raises:
+        ValidationError
+    """
+    if "\x00" in text or any("\ud800" <= character <= "\udfff" for character in text):
+        raise ValidationError(_("This text has characters that cannot be stored."))
 
 
 class State(models.TextChoices):
@@ -60,11 +72,15 @@ class Roadmap(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="roadmaps")
-    goal = models.CharField(_("goal"), max_length=500)
-    level = models.CharField(_("level"), max_length=100, blank=True)
-    hours_per_week = models.PositiveSmallIntegerField(_("hours per week"), null=True, blank=True)
-    weeks = models.PositiveSmallIntegerField(_("weeks"), null=True, blank=True)
-    language = models.CharField(_("language"), max_length=35, blank=True)
+    goal = models.CharField(_("goal"), max_length=500, validators=[storable])
+    level = models.CharField(_("level"), max_length=100, blank=True, validators=[storable])
+    hours_per_week = models.PositiveSmallIntegerField(
+        _("hours per week"), null=True, blank=True, validators=[MinValueValidator(1), MaxValueValidator(168)]
+    )
+    weeks = models.PositiveSmallIntegerField(
+        _("weeks"), null=True, blank=True, validators=[MinValueValidator(1), MaxValueValidator(520)]
+    )
+    language = models.CharField(_("language"), max_length=35, blank=True, validators=[storable])
 
     state = models.CharField(_("state"), max_length=16, choices=State, default=State.QUEUED)
     error = models.CharField(_("error"), max_length=500, blank=True)
@@ -98,6 +114,19 @@ class Roadmap(models.Model):
     def thread_id(self) -> str:
         """LangGraph's name for the run of this generation."""
         return f"{self.id}:{self.generation}"
+
+
+class Start(models.Model):
+    """That somebody started a roadmap: it counts for their limit, whether or not they have deleted it since."""
+
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="starts")
+    at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        indexes = [models.Index(fields=["owner", "at"], name="start_of_owner")]
+
+    def __str__(self) -> str:
+        return f"{self.owner_id} at {self.at}"
 
 
 class Stage(models.Model):

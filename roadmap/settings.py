@@ -39,6 +39,10 @@ reader = Reader(
         "WORKER_PORT": 0,
         "TRUSTED_PROXIES": 0,
         "JOIN_RATE_LIMIT": "2000/20",
+        "WORKER_RUNS": 20,
+        "CHECKPOINT_DAYS": 14,
+        "ROADMAPS_PER_DAY": 10,
+        "ROADMAPS_AT_ONCE": 3,
         "LLM_MODEL": "",
         "LLM_BASE_URL": "",
         "LLM_API_KEY": "",
@@ -54,6 +58,12 @@ try:
     WORKER_PORT = reader.whole("WORKER_PORT", 0, 65535)  # 0: nobody asks for the worker's health
     TRUSTED_PROXIES = reader.whole("TRUSTED_PROXIES", 0, 10)  # hops between the clients and us
     JOIN_RATE_LIMIT = read_rate(reader.text("JOIN_RATE_LIMIT"))
+    WORKER_RUNS = reader.whole("WORKER_RUNS", 1, 1000)  # at once, in each process of the worker
+    CHECKPOINT_DAYS = reader.whole(
+        "CHECKPOINT_DAYS", 1, 3650
+    )  # for runs that failed or that nobody went on with
+    ROADMAPS_PER_DAY = reader.whole("ROADMAPS_PER_DAY", 1)  # that one person may start within 24 hours
+    ROADMAPS_AT_ONCE = reader.whole("ROADMAPS_AT_ONCE", 1)  # of one person that are not finished
     # The model that writes roadmaps, on any server that speaks OpenAI's chat protocol; none: the built-in catalogue.
     LLM_MODEL = reader.text("LLM_MODEL").strip()
     LLM_BASE_URL = reader.address("LLM_BASE_URL")  # empty: OpenAI's own
@@ -126,6 +136,7 @@ INSTALLED_APPS = [
     "roadmap",
     "waitlist",
     "healthcheck",
+    "procrastinate.contrib.django",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -187,5 +198,7 @@ LOGGING = {
         # Refused and failed connects reach nobody but this logger.
         "psycopg.pool": {"handlers": ["faults"], "level": "WARNING", "propagate": False},
         "django.server": {"level": "WARNING"},
+        "httpx2": {"level": "WARNING"},  # a line for each request to the model
+        "procrastinate": {"level": "WARNING"},  # a line or two for each job, and none of them news
     },
 }

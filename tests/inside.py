@@ -33,7 +33,8 @@ def inside(
     """What `function` returns there.
 
     Args:
-        function: of a module's top level; it gets `arguments`, and must return what JSON can hold.
+        function: of a module's top level; it gets `arguments`, with what was opened as `opened`, and must return what
+            JSON can hold.
         opened: False leaves opening to the function.
     """
     program = [sys.executable, "-m", "tests.inside", role, function.__module__, function.__name__]
@@ -60,12 +61,14 @@ def main(name: str, module: str, function: str, arguments: str, opened: str) -> 
     django.setup()
     from roadmap.server import resources
 
+    opened_for = {"web": resources.opened_for_web, "worker": resources.opened_for_worker}
+
     async def run() -> Any:
         look = getattr(importlib.import_module(module), function)
         if not json.loads(opened):
             return await look(json.loads(arguments))
-        async with resources.opened_for_web() if name == "web" else resources.opened():
-            return await look(json.loads(arguments))
+        async with opened_for[name]() as opened_here:
+            return await look({**json.loads(arguments), "opened": opened_here})
 
     print(json.dumps(asyncio.run(run())))
 

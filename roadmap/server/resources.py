@@ -13,7 +13,9 @@ from psycopg_pool import AsyncConnectionPool
 
 from healthcheck import pools, watch
 from healthcheck.connecting import connection_kwargs
+from healthcheck.heal import acheck_and_heal
 from roadmap import checkpointer
+from roadmap.runs import authors, streams
 from roadmap.server.threads import Threads
 from waitlist.joins import JoinWriter
 
@@ -65,8 +67,32 @@ async def join_writer() -> AsyncIterator[JoinWriter]:
 
 
 @contextlib.asynccontextmanager
-async def orm_threads() -> AsyncIterator[Threads]:
-    threads = Threads(settings.CONNECTION_PLAN.orm_threads)
+async def jobs_pool() -> AsyncIterator[AsyncConnectionPool]:
+    """The pool of the worker's jobs; the connection that listens is made like its own, outside of it."""
+    size = settings.CONNECTION_PLAN.worker.pool("jobs")
+    pool = AsyncConnectionPool(
+        kwargs=connection_kwargs("jobs"),
+        name="jobs",
+        min_size=size.min,
+        max_size=size.max,
+        timeout=size.timeout,
+        max_lifetime=settings.CONNECTION_PLAN.timeouts.max_lifetime,
+        reconnect_timeout=1,
+        check=acheck_and_heal,
+        open=False,
+    )
+    await pool.open()
+    pools.announce(pool)
+    try:
+        yield pool
+    finally:
+        pools.withdraw("jobs")
+        await pool.close()
+
+
+@contextlib.asynccontextmanager
+async def orm_threads(size: int) -> AsyncIterator[Threads]:
+    threads = Threads(size)
     pools.announce_gauge("threads", threads.gauge)
     try:
         yield threads
@@ -101,13 +127,29 @@ async def opened() -> AsyncIterator[None]:
     async with contextlib.AsyncExitStack() as stack:
         await stack.enter_async_context(orm_pool())
         await stack.enter_async_context(checkpointer.opened())
-        # Nothing works on jobs yet: their pool is planned and counted, and nobody opens it.
-        expected = frozenset(pool.name for pool in role.pools) - {"jobs"}
+        expected = frozenset(pool.name for pool in role.pools)
         await stack.enter_async_context(watch.watching(expected))
         yield
 
 
 @contextlib.asynccontextmanager
 async def opened_for_web() -> AsyncIterator[Web]:
-    async with opened(), orm_threads() as threads, join_writer() as writer:
+    size = settings.CONNECTION_PLAN.orm_threads
+    async with opened(), orm_threads(size) as threads, join_writer() as writer, streams.opened(threads):
         yield Web(writer, threads)
+
+
+class Worker(NamedTuple):
+    """What jobs need of a worker's process."""
+
+    threads: Threads
+    jobs: AsyncConnectionPool
+
+
+@contextlib.asynccontextmanager
+async def opened_for_worker() -> AsyncIterator[Worker]:
+    plan = settings.CONNECTION_PLAN
+    # No thread ever waits for a connection.
+    size = min(plan.orm_threads, plan.worker.pool("orm").max)
+    async with opened(), orm_threads(size) as threads, jobs_pool() as pool, authors.opened():
+        yield Worker(threads, pool)

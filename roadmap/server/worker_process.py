@@ -13,6 +13,7 @@ import uvicorn
 from django.conf import settings
 
 from healthcheck import views as health
+from roadmap.runs.working import working
 from roadmap.server import resources
 
 logger = logging.getLogger(__name__)
@@ -36,7 +37,11 @@ async def run(number: int = 0, parent: int | None = None) -> None:
     loop = asyncio.get_running_loop()
     for signum in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signum, ended.set)
-    async with resources.opened(), health_server(settings.WORKER_PORT and settings.WORKER_PORT + number):
+    async with (
+        resources.opened_for_worker() as worker,
+        working(worker.jobs, worker.threads, settings.WORKER_RUNS),
+        health_server(settings.WORKER_PORT and settings.WORKER_PORT + number),
+    ):
         logger.info("worker %d is running", os.getpid())
         while not ended.is_set() and parent in (None, os.getppid()):
             with contextlib.suppress(TimeoutError):

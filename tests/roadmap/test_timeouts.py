@@ -60,7 +60,10 @@ CHANGED_PLAN = {
     "keepalives_count": 6,
     "tcp_user_timeout": 21_500,
 }
-POOLS = {"web": {"orm", "checkpointer", "joins", "watch"}, "worker": {"orm", "checkpointer", "watch"}}
+POOLS = {
+    "web": {"orm", "checkpointer", "joins", "watch"},
+    "worker": {"orm", "checkpointer", "jobs", "watch"},
+}
 
 
 async def read_back(arguments: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
@@ -148,9 +151,10 @@ def test_pools_wait_and_recycle_as_planned(database):
         pool_limits,
         DB_POOL_TIMEOUT="7",
         CHECKPOINTER_POOL_TIMEOUT="0.5",
+        JOBS_POOL_TIMEOUT="8",
         DB_POOL_MAX_LIFETIME="99",
     )
-    assert limits == {"orm": [7, 99, 2, 6], "checkpointer": [0.5, 99, 1, 4]}
+    assert limits == {"orm": [7, 99, 2, 6], "checkpointer": [0.5, 99, 1, 4], "jobs": [8, 99, 1, 2]}
 
 
 async def connect_timeouts(arguments: dict[str, Any]) -> dict[str, str]:
@@ -169,3 +173,27 @@ def test_connecting_takes_no_longer_than_planned(database):
         "roadmap_agent/web/joins": "17",
         "roadmap_agent/web/watch": "5",
     }
+
+
+async def parameters_of_jobs(arguments: dict[str, Any]) -> list[dict[str, str]]:
+    """In the process, at work: the parameters of the jobs pool's connections, and of the one that listens."""
+    from roadmap.runs.working import working
+    from roadmap.server.resources import Worker
+
+    def named() -> list[dict[str, str]]:
+        found = [connection.info.get_parameters() for connection in open_connections()]
+        return [each for each in found if each["application_name"] == "roadmap_agent/worker/jobs"]
+
+    worker: Worker = arguments["opened"]
+    async with working(worker.jobs, worker.threads, 1):
+        await asyncio.to_thread(
+            wait_until, lambda: len(named()) > worker.jobs.get_stats()["pool_size"], 20, "it listens"
+        )
+        return named()
+
+
+def test_the_connection_that_listens_for_jobs_is_as_those_of_their_pool(database):
+    first, *others = inside("worker", database, parameters_of_jobs, **CHANGED)
+    assert others
+    assert all(other == first for other in others)
+    assert "statement_timeout=77000" in first["options"]

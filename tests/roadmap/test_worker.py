@@ -8,10 +8,12 @@ import pytest
 
 from tests.service import connections_by_name, wait_until
 
-# The development plan of the worker, shared out over two processes: 3 of 6, 2 of 4; each with its own watch.
+# The development plan of the worker, shared out over two processes: 3 of 6, 2 of 4, 1 of 2 for jobs and one more that
+# listens for them; each with its own watch.
 MOST = {
     "roadmap_agent/worker/orm": 6,
     "roadmap_agent/worker/checkpointer": 4,
+    "roadmap_agent/worker/jobs": 4,
     "roadmap_agent/worker/watch": 2,
 }
 

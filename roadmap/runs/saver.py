@@ -1,0 +1,68 @@
+"""The saver of one run: fenced by the run's attempt, and patient with connections.
+
+What this leans on of the saver's insides: every write goes through `_cursor(pipeline=True)`, and the statements of
+one pipeline on a connection with autocommit are one transaction. `tests/roadmap/runs/test_saver.py` fails when a new
+version changes it.
+"""
+
+import contextlib
+import functools
+import uuid
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import ChannelVersions, Checkpoint, CheckpointMetadata, CheckpointTuple
+from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
+from psycopg import AsyncCursor
+from psycopg.errors import DivisionByZero
+from psycopg.rows import DictRow
+
+from roadmap.checkpointer import Pool
+from roadmap.runs.events import Fenced
+from roadmap.runs.patience import patiently
+
+# An error, and with it nothing of the pipeline, for who is no longer at work; no answer need be waited for, so that
+# nobody holds the row's lock across a round trip.
+FENCE = "SELECT 1 / coalesce((SELECT 1 FROM roadmap_roadmap WHERE id = %s AND attempt = %s FOR SHARE), 0)"
+
+
+class RunSaver(AsyncPostgresSaver):
+    """Costs nothing to make: its lock, one for all that it does, is then this run's alone."""
+
+    def __init__(self, pool: Pool, roadmap_id: uuid.UUID, attempt: int):
+        super().__init__(pool)
+        self.fence = (roadmap_id, attempt)
+
+    @contextlib.asynccontextmanager
+    async def _cursor(self, *, pipeline: bool = False) -> AsyncIterator[AsyncCursor[DictRow]]:
+        """Raises Fenced: another job has the run, and nothing was written."""
+        try:
+            async with super()._cursor(pipeline=pipeline) as cursor:
+                if pipeline:
+                    await cursor.execute(FENCE, self.fence)
+                yield cursor
+        except DivisionByZero:
+            raise Fenced from None
+
+    async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
+        return await patiently("a checkpoint", functools.partial(super().aget_tuple, config))
+
+    async def aput(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+    ) -> RunnableConfig:
+        put = functools.partial(super().aput, config, checkpoint, metadata, new_versions)
+        return await patiently("a checkpoint", put)
+
+    async def aput_writes(
+        self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
+    ) -> None:
+        put = functools.partial(super().aput_writes, config, writes, task_id, task_path)
+        await patiently("a checkpoint", put)
+
+    async def adelete_thread(self, thread_id: str) -> None:
+        await patiently("a checkpoint", functools.partial(super().adelete_thread, thread_id))

@@ -1,0 +1,73 @@
+"""The worker's work: many runs at once on one event loop, looked after so that nothing ends it but its process."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+
+from procrastinate.contrib.django import app
+from procrastinate.worker import Worker
+from psycopg_pool import AsyncConnectionPool
+
+from roadmap import password_mail  # noqa: F401  # a task
+from roadmap.runs import jobs  # noqa: F401  # the tasks
+from roadmap.runs.connector import PatientConnector
+from roadmap.runs.patience import PAUSE
+from roadmap.runs.rescue import HEARTBEAT, Rescue
+from roadmap.server.threads import Threads
+
+POLL = 2.0  # seconds after which a job is found at the latest, should its notification be lost
+GRACE = 5.0  # seconds that runs have to come to an end when the process ends; the rest goes on elsewhere
+STOP = 10.0  # seconds for all that; a database that is away is waited for no longer
+FORGET = 3600.0  # seconds after which a worker that ended without a word is no longer listed
+
+logger = logging.getLogger(__name__)
+
+
+@contextlib.asynccontextmanager
+async def working(pool: AsyncConnectionPool, threads: Threads, runs: int) -> AsyncIterator[None]:
+    """Work on jobs for as long as the block, at most `runs` at once."""
+    connector = PatientConnector()
+    # Never `replace_connector`: see `roadmap.runs.jobs`.
+    own = app.with_connector(connector)
+    await own.open_async(pool)
+    rescue = Rescue(threads)
+    ending = asyncio.Event()
+
+    def new_worker() -> Worker:
+        return Worker(
+            own,
+            concurrency=runs,
+            fetch_job_polling_interval=POLL,
+            abort_job_polling_interval=POLL,
+            shutdown_graceful_timeout=GRACE,
+            additional_context={"threads": threads},
+            install_signal_handlers=False,
+            update_heartbeat_interval=HEARTBEAT,
+            stalled_worker_timeout=FORGET,
+        )
+
+    async def supervise() -> None:
+        while not ending.is_set():
+            rescue.worker = new_worker()
+            try:
+                await rescue.worker.run()
+            except Exception:
+                logger.exception("the worker's jobs broke off; they start again")
+            if not ending.is_set():
+                await asyncio.sleep(PAUSE)
+
+    work = asyncio.create_task(supervise(), name="jobs")
+    looks = asyncio.create_task(rescue.run(), name="rescue")
+    try:
+        yield
+    finally:
+        ending.set()
+        looks.cancel()
+        if rescue.worker:
+            rescue.worker.stop()
+        await asyncio.wait([work, looks], timeout=STOP)
+        connector.patient = False
+        await pool.close()
+        work.cancel()
+        await asyncio.gather(work, looks, return_exceptions=True)
