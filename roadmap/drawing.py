@@ -14,8 +14,9 @@ from roadmap.models import Concept, Stage
 COLUMNS = 4
 BOX_WIDTH, BOX_HEIGHT = 190, 62
 GUTTER, ROW_GAP = 34, 40  # between columns, between rows
-BAND_HEAD, BAND_FOOT = 40, 18  # of a stage, above and below its boxes
+BAND_HEAD, BAND_FOOT = 66, 18  # of a stage, above and below its boxes
 MARGIN = 16
+BEND = 28  # height in which an arrow gets from a box to its gutter, below a stage's title
 LANE = 5  # between two arrows in the same gutter
 LETTERS, LINES = 23, 2  # of a title, in its box
 
@@ -148,10 +149,10 @@ def _arrows(
             gutter = columns[before] + (columns[pk] > columns[before])
             lane = in_gutter[gutter] = in_gutter.get(gutter, -1) + 1
             middle = MARGIN + gutter * (BOX_WIDTH + GUTTER) + GUTTER // 2 + (lane % 5 - 2) * LANE
-            bend = ROW_GAP // 2
+            half = BEND // 2
             yield (
-                f"M{x} {y}C{x} {y + bend} {middle} {y + bend // 2} {middle} {y + ROW_GAP}"
-                f"V{to_y - ROW_GAP}C{middle} {to_y - bend // 2} {to_x} {to_y - bend} {to_x} {to_y}"
+                f"M{x} {y}C{x} {y + half} {middle} {y + half} {middle} {y + BEND}"
+                f"V{to_y - BEND}C{middle} {to_y - half} {to_x} {to_y - BEND} {to_x} {to_y}"
             )
 
 

@@ -33,7 +33,7 @@ STEPS = {
     "check": _lazy("Checking that it all fits together"),
     "review": _lazy("Your review"),
 }
-OUTLINING = ("repair", "revise")  # steps that people see as one with `outline`
+SAME_STEP = {"repair": "outline", "revise": "outline"}  # for who watches
 
 
 def page(view: View) -> View:
@@ -70,6 +70,8 @@ def mine(request: HttpRequest) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 def new(request: HttpRequest) -> HttpResponse:
     form = BriefForm(request.POST or None, initial={"goal": request.GET.get("goal", "")})
+    if not settings.LLM_MODEL:
+        del form.fields["language"]  # the catalogue has one
     status, nearest = 200, []
     if request.method == "POST":
         status = 422
@@ -114,19 +116,20 @@ def show(
         "done": len(done),
         "left": len(concepts) - len(done),
         "learned": sum(concept.learned_at is not None for concept in concepts),
-        "next": next((concept for concept in concepts if concept.lesson and not concept.learned_at), None),
         "gaps": [concept for concept in concepts if concept.gap],
         "can_cancel": roadmap.state in UNFINISHED,
         "links": reading.links_of(roadmap.id),
     }
     mark_stages(roadmap)
     if roadmap.state in AT_WORK:
-        context["steps"] = steps_of(roadmap)
+        context["steps"] = steps = steps_of(roadmap)
+        context["steps_done"] = sum(place == "done" for _name, _label, place in steps)
         return render(request, "roadmap/live.html", context, status=status)
     if roadmap.state == State.REVIEW:
         context["form"] = form or ReviewForm()
         return render(request, "roadmap/review.html", context, status=status)
     if roadmap.state in (State.READY, State.READY_WITH_GAPS):
+        context["next"] = next((one for one in concepts if one.lesson and not one.learned_at), None)
         return render(request, "roadmap/reading.html", context, status=status)
     return render(request, "roadmap/ended.html", context, status=status)
 
@@ -143,17 +146,18 @@ def mark_stages(roadmap: Roadmap) -> None:
 
 
 def steps_of(roadmap: Roadmap) -> list[tuple[str, str, str]]:
-    """Name, label and place (done, now, to come) of the steps up to the review."""
-    last = roadmap.events.filter(kind="status").order_by("-number").first()
-    step = last.data.get("step", "understand") if last else ""
+    """Name, label and place (done, now, to come) of the steps up to the review; events tell of those that are done."""
+    said = roadmap.events.filter(kind="status").order_by("-number").first()
+    step = said.data.get("step") if said else None
     names = list(STEPS)
-    now = names.index("outline" if step in OUTLINING else step) if step in (*STEPS, *OUTLINING) else -1
     if roadmap.state == State.QUEUED:
         now = -1
-    return [
-        (name, str(label), "done" if index < now else "now" if index == now else "")
-        for index, (name, label) in enumerate(STEPS.items())
-    ]
+    elif step is None:
+        now = names.index("outline") if roadmap.title else 0
+    else:
+        now = names.index(SAME_STEP.get(step, step)) + 1
+    places = ["done" if index < now else "now" if index == now else "" for index in range(len(names))]
+    return [(name, str(STEPS[name]), place) for name, place in zip(names, places, strict=True)]
 
 
 @page

@@ -78,10 +78,10 @@ def test_the_keyboard_is_enough_and_never_meets_the_trap(
 ) -> None:
     page = visit("/", java_script_enabled=java_script).page
     met = []
-    for _ in range(5):
+    for _ in range(6):
         page.keyboard.press("Tab")
         met.append(page.evaluate("document.activeElement.id || document.activeElement.textContent.trim()"))
-    assert met[:4] == ["Skip to the content", "Roadmap", "email", "Join the waitlist"]
+    assert met[:5] == ["Skip to the content", "Roadmap", "Sign in", "email", "Join the waitlist"]
     assert "website" not in met
     page.get_by_label("E-mail address").focus()
     page.keyboard.type("anna@example.com")

@@ -21,8 +21,10 @@ function goOn({ status, step }) {
     location.reload();
     return;
   }
-  const now = steps.findIndex((item) => item.dataset.step === (SAME_STEP[step] ?? step));
-  if (now < 0) return;
+  // The step is the one that is done.
+  const now = steps.findIndex((item) => item.dataset.step === (SAME_STEP[step] ?? step)) + 1;
+  if (!now) return;
+  progress.value = now;
   steps.forEach((item, index) => {
     item.classList.toggle("stop-done", index < now);
     item.classList.toggle("stop-now", index === now);
