@@ -56,9 +56,14 @@ class Draft(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class Tools:
-    """What the steps work with; it is given to a run and in no checkpoint."""
+    """What the steps work with; it is given to a run and in no checkpoint.
+
+    Attributes:
+        written: the keys of the lessons that the rows have already. A crash may have lost them from the checkpoint.
+    """
 
     author: Author
+    written: frozenset[str]
 
 
 class Commission(TypedDict):
@@ -127,6 +132,8 @@ async def review(draft: Draft) -> Draft:
 async def write(commission: Commission, runtime: Runtime[Tools]) -> Draft:
     """One lesson, or the reason why there is none."""
     key, usage = commission["key"], Usage()
+    if key in runtime.context.written:
+        return {}
     brief, outline = Brief(**commission["brief"]), Outline.model_validate(commission["outline"])
     for number in range(TRIES):
         if number:

@@ -72,7 +72,7 @@ class Run:
     def __init__(self, taken: Taken, author: Author, rows: Rows):
         self.taken = taken
         self.rows = rows
-        self.tools = Tools(author)
+        self.tools = Tools(author, taken.written)
         self.saver = RunSaver(checkpointer.pool(), taken.id, taken.attempt)
         self.config: RunnableConfig = {
             "configurable": {"thread_id": taken.thread_id},

@@ -49,7 +49,7 @@ def _text(what: str, title: str, summary: str) -> Iterable[str]:
         if not text.strip():
             yield f"{what} has no {name}."
         elif len(text) > longest:
-            yield f"The {name} of {what[0].lower()}{what[1:]} has {len(text)} characters; at most {longest} are allowed."
+            yield f"{what} has a {name} of {len(text)} characters; at most {longest} are allowed."
 
 
 def _names(outline: Outline) -> Iterable[str]:
