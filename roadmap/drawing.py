@@ -18,7 +18,7 @@ BAND_HEAD, BAND_FOOT = 66, 18  # of a stage, above and below its boxes
 MARGIN = 16
 BEND = 28  # height in which an arrow gets from a box to its gutter, below a stage's title
 LANE = 5  # between two arrows in the same gutter
-LETTERS, LINES = 23, 2  # of a title, in its box
+LETTERS, LINES = 21, 2  # of a title, in its box
 
 
 class Line(NamedTuple):

@@ -29,7 +29,7 @@ urlpatterns = [
     #
     path("accounts/", account_pages.account, name="account"),
     path("accounts/login/", limited(account_pages.SignIn.as_view()), name="login"),
-    path("accounts/logout/", LogoutView.as_view(), name="logout"),
+    path("accounts/logout/", LogoutView.as_view(next_page="/"), name="logout"),
     path("accounts/tokens/<int:token_id>/revoke/", account_pages.revoke, name="revoke_token"),
     path("accounts/password/", limited(account_pages.PasswordChange.as_view()), name="password_change"),
     path("accounts/password/reset/", limited(account_pages.PasswordReset.as_view()), name="password_reset"),
