@@ -21,7 +21,6 @@ STEPS: dict[str, Any] = {
     "write": nodes.write,
     "finish": nodes.finish,
 }
-LESSONS_AT_ONCE = 4  # of one run
 MOST_STEPS = 1000  # of one job; every review adds a few
 
 

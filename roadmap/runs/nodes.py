@@ -6,7 +6,7 @@ lesson that cannot be written is left out, and the others are written.
 
 import asyncio
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, TypedDict
 
 from langgraph.runtime import Runtime
@@ -15,6 +15,7 @@ from langgraph.types import interrupt
 from roadmap.runs.authors.base import Author, AuthorError, Brief, Outline, Usage
 from roadmap.runs.authors.check import problems
 
+LESSONS_AT_ONCE = 4  # of one run
 ROUNDS = 3  # of repair, for each outline
 TRIES = 3  # for each lesson
 PAUSE = 1.0  # seconds before the second try; it doubles
@@ -60,10 +61,13 @@ class Tools:
 
     Attributes:
         written: the keys of the lessons that the rows have already. A crash may have lost them from the checkpoint.
+        places: bounds the lessons written at once. LangGraph's own `max_concurrency` would bound the saver's writes
+            with them: a lesson would be saved only once all others have been begun.
     """
 
     author: Author
     written: frozenset[str]
+    places: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(LESSONS_AT_ONCE))
 
 
 class Commission(TypedDict):
@@ -131,15 +135,20 @@ async def review(draft: Draft) -> Draft:
 
 async def write(commission: Commission, runtime: Runtime[Tools]) -> Draft:
     """One lesson, or the reason why there is none."""
-    key, usage = commission["key"], Usage()
-    if key in runtime.context.written:
+    key, tools = commission["key"], runtime.context
+    if key in tools.written:
         return {}
-    brief, outline = Brief(**commission["brief"]), Outline.model_validate(commission["outline"])
+    brief, outline, usage = (
+        Brief(**commission["brief"]),
+        Outline.model_validate(commission["outline"]),
+        Usage(),
+    )
     for number in range(TRIES):
         if number:
             await asyncio.sleep(PAUSE * 2 ** (number - 1))
         try:
-            lesson = await runtime.context.author.lesson(brief, outline, key, usage=usage)
+            async with tools.places:
+                lesson = await tools.author.lesson(brief, outline, key, usage=usage)
         except AuthorError as error:
             reason = str(error)
             if not error.temporary:

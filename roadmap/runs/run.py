@@ -76,7 +76,6 @@ class Run:
         self.saver = RunSaver(checkpointer.pool(), taken.id, taken.attempt)
         self.config: RunnableConfig = {
             "configurable": {"thread_id": taken.thread_id},
-            "max_concurrency": graph.LESSONS_AT_ONCE,
             "recursion_limit": graph.MOST_STEPS,
         }
 

@@ -3,7 +3,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.conftest import Database
-from tests.fake_openai import Control, fake_openai_process
+from tests.fake_openai_process import Control, fake_openai_process
 from tests.roadmap.runs.desk import Desk
 from tests.service import Service
 
