@@ -19,7 +19,7 @@ from django.db import close_old_connections, connections
 
 from healthcheck import faults
 
-PATIENCE = 1.0  # seconds that a new caller may have to wait, as far as one can tell
+PATIENCE = 1.5  # seconds that a new caller may have to wait, as far as one can tell
 CANCEL_TIMEOUT = 2.0  # seconds that one request to cancel a query may take
 CANCEL_AGAIN = 0.5  # seconds until the next, for work that goes on to another query
 
