@@ -1,4 +1,4 @@
-"""A TCP proxy on loopback: it takes the time of every connection, and can make connecting slow."""
+"""A TCP proxy on loopback: it takes the time of every connection, and can make connecting slow, or the way long."""
 
 import asyncio
 import contextlib
@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
 CHUNK = 65536
+MOST_ON_THE_WAY = 1000  # pieces, each way of a connection
 
 
 @dataclass
@@ -15,6 +16,7 @@ class Proxy:
 
     Attributes:
         delay: seconds that a new connection waits before it is passed on.
+        latency: seconds that every byte takes, each way; those behind it do not wait for it.
         opened: how many connections it was asked for.
         seconds: how long each was open, in the order in which they came; it is None while it is open.
     """
@@ -22,6 +24,7 @@ class Proxy:
     host: str
     port: int
     delay: float = 0.0
+    latency: float = 0.0
     seconds: list[float | None] = field(default_factory=list)
     own_port: int = 0
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
@@ -67,8 +70,8 @@ class Proxy:
         there_reader, there_writer = await asyncio.open_connection(self.host, self.port)
         try:
             copies = [
-                asyncio.create_task(_copy(reader, there_writer)),
-                asyncio.create_task(_copy(there_reader, writer)),
+                asyncio.create_task(_copy(reader, there_writer, self.latency)),
+                asyncio.create_task(_copy(there_reader, writer, self.latency)),
             ]
             await asyncio.wait(copies, return_when=asyncio.FIRST_COMPLETED)
             for copy in copies:
@@ -78,7 +81,31 @@ class Proxy:
             there_writer.close()
 
 
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, latency: float) -> None:
+    if latency:
+        await _copy_later(reader, writer, latency)
+        return
     while data := await reader.read(CHUNK):
         writer.write(data)
         await writer.drain()
+
+
+async def _copy_later(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, latency: float) -> None:
+    loop = asyncio.get_running_loop()
+    on_the_way: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(MOST_ON_THE_WAY)
+
+    async def arrive() -> None:
+        while True:
+            due, data = await on_the_way.get()
+            await asyncio.sleep(due - loop.time())
+            if not data:
+                return
+            writer.write(data)
+            await writer.drain()
+
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(arrive())
+        data = b"the first"
+        while data:
+            data = await reader.read(CHUNK)
+            await on_the_way.put((loop.time() + latency, data))

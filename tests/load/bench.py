@@ -92,22 +92,30 @@ class Bench:
         self.seconds = seconds
 
     @contextlib.contextmanager
-    def running(self, name: str) -> Iterator[Target]:
-        """One server, alone on the machine, with an empty copy of the migrated database."""
+    def database(self) -> Iterator[str]:
+        """The name of an empty copy of the migrated database, gone with all its connections at the end."""
         database = f"load_{secrets.token_hex(4)}"
         superuser_url = self.postgres.dsn("postgres", superuser=True)
         with psycopg.connect(superuser_url, autocommit=True) as connection:
             connection.execute(f'CREATE DATABASE "{database}" TEMPLATE "{DATABASE}" OWNER roadmap')
             connection.execute("CHECKPOINT")
-        url = self.postgres.dsn(database)
-        process = server(name, url, self.folder / f"{database}-{name.replace(' ', '-')}.log")
         try:
-            process.start()
-            yield Target(name, process, database, url, superuser_url)
+            yield database
         finally:
-            process.kill()
             with psycopg.connect(superuser_url, autocommit=True) as connection:
                 connection.execute(f'DROP DATABASE "{database}" WITH (FORCE)')
+
+    @contextlib.contextmanager
+    def running(self, name: str) -> Iterator[Target]:
+        """One server, alone on the machine, with a database of its own."""
+        with self.database() as database:
+            url = self.postgres.dsn(database)
+            process = server(name, url, self.folder / f"{database}-{name.replace(' ', '-')}.log")
+            try:
+                process.start()
+                yield Target(name, process, database, url, self.postgres.dsn("postgres", superuser=True))
+            finally:
+                process.kill()
 
     def order(self, names: Sequence[str], number: int) -> list[str]:
         """The names as round `number` takes them: each round begins with another, so that no place is a better one."""
