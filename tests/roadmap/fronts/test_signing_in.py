@@ -1,0 +1,62 @@
+"""Signing in and out, and how often one may try."""
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+
+from roadmap import account_pages
+from roadmap.account_pages import TRIES
+from waitlist.limits import Limiter
+
+GOOD = {"username": "anna", "password": "wander-weg-7"}
+BAD = {"username": "anna", "password": "guess"}
+
+
+@pytest.fixture(autouse=True)
+def fresh_limiter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All tests come from one address, and a password takes a part of a second to check."""
+    monkeypatch.setattr(account_pages, "_limiter", Limiter(TRIES, clock=lambda: 0.0))
+
+
+def test_one_is_led_back_to_where_one_wanted_to_go(client: Client, anna: User) -> None:
+    answer = client.get("/roadmaps/new/")
+    assert answer["Location"] == "/accounts/login/?next=/roadmaps/new/"
+    answer = client.post(answer["Location"], {**GOOD, "next": "/roadmaps/new/"})
+    assert (answer.status_code, answer["Location"]) == (302, "/roadmaps/new/")
+    assert client.get("/accounts/login/")["Location"] == "/roadmaps/"
+
+
+@pytest.mark.parametrize("target", ["https://evil.example/", "//evil.example", "javascript:alert(1)"])
+def test_one_is_led_nowhere_else(client: Client, anna: User, target: str) -> None:
+    answer = client.post("/accounts/login/", {**GOOD, "next": target})
+    assert answer["Location"] == "/roadmaps/"
+
+
+def test_signing_out_takes_a_post_and_ends_the_session(signed_in: Client) -> None:
+    assert signed_in.get("/accounts/logout/").status_code == 405
+    assert signed_in.get("/roadmaps/").status_code == 200
+    assert signed_in.post("/accounts/logout/")["Location"] == "/"
+    assert signed_in.get("/roadmaps/").status_code == 302
+
+
+@pytest.mark.parametrize("path", ["/accounts/login/", "/admin/login/"])
+def test_guessing_is_slowed_down_for_the_address_alone(client: Client, anna: User, path: str) -> None:
+    tried = [client.post(path, BAD).status_code for _ in range(TRIES.burst)]
+    assert tried == [200] * TRIES.burst
+    refused = client.post(path, GOOD)
+    assert refused.status_code == 429
+    assert 1 <= int(refused["Retry-After"]) <= 5
+    assert client.post("/accounts/login/", GOOD).status_code == 429  # one count for both doors
+    assert client.get(path).status_code == 200
+    other = client.post(path, GOOD, REMOTE_ADDR="198.51.100.7")
+    assert other.status_code in (200, 302)
+
+
+def test_a_password_is_changed_by_who_knows_the_old_one(signed_in: Client, anna: User) -> None:
+    new = {"new_password1": "berg-tal-99", "new_password2": "berg-tal-99"}
+    wrong = signed_in.post("/accounts/password/", {"old_password": "guess", **new})
+    assert wrong.context["form"].errors.keys() == {"old_password"}
+    done = signed_in.post("/accounts/password/", {"old_password": "wander-weg-7", **new}, follow=True)
+    assert "Your password is changed." in done.content.decode()
+    anna.refresh_from_db()
+    assert anna.check_password("berg-tal-99")
