@@ -15,7 +15,7 @@ from pathlib import Path
 
 import psycopg
 
-from tests.load import joins, overload, pages, visitor
+from tests.load import joins, overload, pages, runs, streams, visitor
 from tests.load.bench import WARM_UP, Bench
 from tests.load.table import Figures, Finding, markdown
 from tests.service import PROJECT, manage, migrate
@@ -26,6 +26,8 @@ ROWS: dict[str, Callable[[Bench], tuple[list[Finding], list[Figures]]]] = {
     "visitor": visitor.measure,
     "pages": pages.measure,
     "overload": overload.measure,
+    "runs": runs.measure,
+    "streams": streams.measure,
 }
 FILES = 16_384  # for the connections of generator and server
 TABLE = PROJECT / ".data" / "load.md"

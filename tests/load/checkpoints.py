@@ -72,10 +72,11 @@ def note(saver: AsyncPostgresSaver, seconds: list[float]) -> None:
 async def go(saver: AsyncPostgresSaver, thread: str) -> None:
     """One run, in two jobs as a worker has them."""
     config: RunnableConfig = {"configurable": {"thread_id": thread}, "recursion_limit": graph.MOST_STEPS}
-    for start in ({"brief": BRIEF}, Command(resume={"decision": "approve"})):
+    starts: list[Any] = [{"brief": BRIEF}, Command(resume={"decision": "approve"})]
+    for start in starts:
         way = graph.build(saver)
         tools = Tools(current_author(), frozenset())
-        await way.ainvoke(cast(Any, start), config, context=tools, durability="sync")
+        await way.ainvoke(start, config, context=tools, durability="sync")
     ended = await saver.aget_tuple(config)
     if ended is None or not ended.checkpoint["channel_values"].get("lessons"):
         raise RuntimeError(f"the run {thread} ended without lessons")
