@@ -14,7 +14,8 @@ def statuses(desk: Desk, roadmap_id: str) -> list[str]:
     return seen
 
 
-def test_a_roadmap_is_drafted_waits_for_its_review_and_is_written(worker, desk):
+def test_a_roadmap_is_drafted_waits_for_its_review_and_is_written(office):
+    desk = office.desk
     roadmap_id = desk.start()
     desk.wait_for(roadmap_id, "review")
     lessons = desk.lessons(roadmap_id)
@@ -31,7 +32,8 @@ def test_a_roadmap_is_drafted_waits_for_its_review_and_is_written(worker, desk):
     assert [data["done"] for _, kind, data in events if kind == "lesson"] == list(range(1, len(lessons) + 1))
 
 
-def test_prerequisites_and_stages_are_stored_as_they_were_drafted(worker, desk, database):
+def test_prerequisites_and_stages_are_stored_as_they_were_drafted(office):
+    desk, database = office.desk, office.database
     roadmap_id = desk.start()
     desk.wait_for(roadmap_id, "review")
     ((outline,),) = [[data] for _, kind, data in desk.events(roadmap_id) if kind == "outline"]
@@ -56,7 +58,8 @@ def test_prerequisites_and_stages_are_stored_as_they_were_drafted(worker, desk, 
     assert [title for (title,) in stages] == [stage["title"] for stage in outline["stages"]]
 
 
-def test_a_draft_is_revised_as_often_as_wanted(worker, desk, model):
+def test_a_draft_is_revised_as_often_as_wanted(office):
+    desk, model = office.desk, office.model
     roadmap_id = desk.start()
     desk.wait_for(roadmap_id, "review")
     for number, feedback in enumerate(["More exercises.", "Less theory."], 1):
@@ -73,26 +76,23 @@ def test_a_draft_is_revised_as_often_as_wanted(worker, desk, model):
     assert model.asked()["steps"] == {"understand": 1, "outline": 3, "lesson": 2}
 
 
-def test_the_checkpoints_of_a_run_that_is_ready_are_deleted(worker, desk, database):
+def test_the_checkpoints_of_a_run_that_is_ready_are_deleted(office):
+    desk = office.desk
     roadmap_id = desk.start()
     desk.wait_for(roadmap_id, "review")
-    assert query(database.url, "SELECT count(*) FROM checkpoints")[0][0] > 3
+    assert desk.checkpoint_rows(roadmap_id) > 10
     desk.approve(roadmap_id)
     desk.wait_for(roadmap_id, "ready")
-    wait_until(lambda: left(database) == 0, 5, "its checkpoints are deleted")
-    assert left(database) == 0
+    wait_until(lambda: desk.checkpoint_rows(roadmap_id) == 0, 10, "its checkpoints are deleted")
+    assert desk.state(roadmap_id) == "ready"
 
 
-def left(database) -> int:
-    tables = ("checkpoints", "checkpoint_blobs", "checkpoint_writes")
-    return sum(query(database.url, f"SELECT count(*) FROM {table}")[0][0] for table in tables)
-
-
-def test_a_cancelled_run_ends_and_its_checkpoints_go(worker, desk, database):
+def test_a_cancelled_run_ends_and_its_checkpoints_go(office):
+    desk = office.desk
     roadmap_id = desk.start()
     desk.wait_for(roadmap_id, "review")
     desk.call("cancel", roadmap_id)
     assert desk.state(roadmap_id) == "cancelled"
-    wait_until(lambda: left(database) == 0, 10, "its checkpoints are deleted")
+    wait_until(lambda: desk.checkpoint_rows(roadmap_id) == 0, 10, "its checkpoints are deleted")
     with pytest.raises(Refused, match="WrongState"):
         desk.approve(roadmap_id)
