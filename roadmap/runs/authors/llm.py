@@ -105,7 +105,7 @@ class LlmAuthor:
         usage: Usage | None = None,
     ) -> Outline:
         prompt = prompts.outline(brief, understanding, feedback, previous, problems)
-        return _with_slugs(await self._ask(Outline, prompt, usage, _no_outline))
+        return with_slugs(await self._ask(Outline, prompt, usage, _no_outline))
 
     async def lesson(
         self, brief: Brief, outline: Outline, concept_key: str, *, usage: Usage | None = None
@@ -215,7 +215,7 @@ def slug(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:LONGEST_KEY].rstrip("-") or text
 
 
-def _with_slugs(outline: Outline) -> Outline:
+def with_slugs(outline: Outline) -> Outline:
     """The outline with keys as they must be; prerequisites are keys too, and change with them."""
     stages = [
         stage.model_copy(update={"concepts": [_with_slug(concept) for concept in stage.concepts]})

@@ -130,3 +130,17 @@ def test_the_lesson_is_that_of_the_concept() -> None:
     text, urls = asyncio.run(written())
     assert text.startswith("A join puts rows of two tables together")
     assert "https://selectstarsql.com/" in urls
+
+
+def test_after_many_remarks_the_summary_tells_of_the_last_ones() -> None:
+    outline = write("SQL", *(f"Please in verse, number {number}" for number in range(40)))
+    assert problems(outline, Brief(goal="SQL")) == []
+    assert "number 39" in outline.summary
+    assert "number 0”" not in outline.summary
+
+
+def test_who_leaves_everything_out_keeps_one_concept() -> None:
+    outline = write("SQL", f"Leave out {', '.join(concept.title for concept in SQL.concepts)}")
+    assert keys(outline) == ["sql-changes"]
+    assert outline.concepts[0].prerequisites == []
+    assert problems(outline, Brief(goal="SQL")) == []

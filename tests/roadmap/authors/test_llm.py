@@ -6,7 +6,7 @@ import pytest
 
 from roadmap.runs.authors.base import Brief, Concept, Outline, Stage, Usage
 from roadmap.runs.authors.check import problems
-from roadmap.runs.authors.llm import slug
+from roadmap.runs.authors.llm import slug, with_slugs
 from tests.fake_openai import data_of
 from tests.roadmap.authors.conftest import Asking
 
@@ -95,6 +95,16 @@ def test_keys_are_made_fit_and_prerequisites_go_along() -> None:
     assert slug("Über Größe & more") == "uber-groe-more"
     assert slug("x" * 80) == "x" * 64
     assert slug("並行") == "並行"  # the check complains about it
+    concepts = [
+        Concept(key="Two Balls", title="A", summary="s", hours=1, prerequisites=[]),
+        Concept(key="three_balls", title="B", summary="s", hours=1, prerequisites=["Two Balls", "two-balls"]),
+    ]
+    outline = with_slugs(
+        Outline(title="t", summary="s", stages=[Stage(title="t", summary="s", concepts=concepts)])
+    )
+    assert [one.key for one in outline.concepts] == ["two-balls", "three-balls"]
+    assert outline.concepts[1].prerequisites == ["two-balls"]
+    assert problems(outline, BRIEF) == []
 
 
 def test_texts_lose_what_a_database_cannot_store() -> None:
