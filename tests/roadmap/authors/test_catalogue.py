@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from roadmap.runs.authors.base import Brief, Outline
@@ -39,6 +39,7 @@ def test_without_limits_it_is_the_whole_topic() -> None:
     assert write() == SQL
 
 
+@settings(max_examples=60, deadline=None)
 @given(
     st.sampled_from(["Django", "PostgreSQL", "Python", "SQL", "Git", "HTTP"]),
     st.one_of(st.none(), st.integers(1, 40)),

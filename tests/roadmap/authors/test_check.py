@@ -4,7 +4,7 @@ import itertools
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from roadmap.runs.authors.base import Brief, Concept, Outline, Stage
@@ -42,6 +42,7 @@ def good(draw: st.DrawFn) -> Outline:
     return Outline(title="T", summary="S", stages=stages)
 
 
+@settings(max_examples=100, deadline=None)
 @given(good())
 def test_a_good_outline_has_no_problems_and_survives_being_plain_data(made: Outline) -> None:
     assert problems(made, Brief(goal="x", hours_per_week=len(made.concepts), weeks=1)) == []
@@ -49,6 +50,7 @@ def test_a_good_outline_has_no_problems_and_survives_being_plain_data(made: Outl
     assert Outline.model_validate_json(made.model_dump_json()) == made
 
 
+@settings(max_examples=100, deadline=None)
 @given(good(), st.data())
 def test_a_circle_of_any_length_is_found(made: Outline, data: st.DataObject) -> None:
     keys = [one.key for one in made.concepts]
@@ -73,6 +75,7 @@ def test_a_circle_of_any_length_is_found(made: Outline, data: st.DataObject) -> 
     assert all(after in by_key[before] for before, after in itertools.pairwise(named))
 
 
+@settings(max_examples=100, deadline=None)
 @given(good(), st.data())
 def test_a_prerequisite_that_is_not_there_is_named(made: Outline, data: st.DataObject) -> None:
     gone = data.draw(st.sampled_from([one.key for one in made.concepts]))
@@ -85,6 +88,7 @@ def test_a_prerequisite_that_is_not_there_is_named(made: Outline, data: st.DataO
         assert found == [f"The concept {key!r} needs {gone!r}, which is not there." for key in needing]
 
 
+@settings(max_examples=100, deadline=None)
 @given(good(), st.integers(1, 30), st.integers(1, 3))
 def test_hours_count_only_where_both_numbers_are_given(made: Outline, hours: int, weeks: int) -> None:
     assert problems(made, Brief(goal="x", hours_per_week=hours)) == []

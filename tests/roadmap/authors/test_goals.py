@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from roadmap.runs.authors.base import Brief, UnknownGoal
@@ -97,6 +97,7 @@ def test_words_that_the_catalogue_knows_nothing_about_are_told() -> None:
     assert understanding == {"topic": "Python", "name": "python", "unmatched": ["machine", "flower", "shop"]}
 
 
+@settings(max_examples=60, deadline=None)
 @given(st.text(max_size=60))
 def test_every_text_has_the_same_answer_each_time(goal: str) -> None:
     def answer() -> object:
