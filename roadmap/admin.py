@@ -76,7 +76,6 @@ class RoadmapAdmin(ReadOnly):
             {"fields": ["author", ("attempt", "generation", "last_event"), ("tokens_in", "tokens_out")]},
         ),
     ]
-    change_form_template = "admin/roadmap/change_form.html"
 
     @admin.display(description=_("age"), ordering="-created_at")
     def age(self, roadmap: Roadmap) -> str:
@@ -155,7 +154,7 @@ class RoadmapAdmin(ReadOnly):
             context["steps"] = history.steps(roadmap.thread_id)
         except history.Unreadable as error:
             context["unreadable"] = error
-        return TemplateResponse(request, "admin/roadmap/run.html", context)
+        return TemplateResponse(request, "admin/roadmap/roadmap/run.html", context)
 
 
 @admin.register(Token)

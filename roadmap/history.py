@@ -51,9 +51,10 @@ def steps(thread_id: str) -> list[Step]:
         config: RunnableConfig = {"configurable": {"thread_id": thread_id}}
         return [as_step(found) async for found in saver.alist(config, limit=MOST)]
 
-    # This thread waits for another connection than its own: give that one back meanwhile.
-    connection.close()
     try:
+        checkpointer.pool()
+        # This thread waits for another connection than its own: give that one back meanwhile.
+        connection.close()
         found = checkpointer.ask(read, SECONDS)
     except (checkpointer.NotOpen, TimeoutError, PoolTimeout, psycopg.Error) as error:
         raise Unreadable(str(error) or f"There was no answer within {SECONDS:g} seconds.") from None
