@@ -11,7 +11,10 @@ from django.conf import settings
 
 CATALOGUES = sorted(settings.BASE_DIR.glob("*/locale/de/LC_MESSAGES/django.po"))
 MESSAGE = re.compile(r'^msgid (".+")\n(?:msgid_plural .*\n)?msgstr(?:\[0\])? (".*")$', re.MULTILINE)
-MARKED = re.compile(r"""\{% translate "([^"]+)" %\}|\b_\(\s*((?:"[^"\n]*"\s*)+)\)""")
+MARKED = re.compile(
+    r"""\{% translate "([^"]+)" %\}|\b(?:_|_lazy|(?:n?gettext)(?:_lazy|_noop)?)\(\s*((?:"[^"\n]*"\s*)+)[,)]"""
+)
+BLOCKS = re.compile(r"\{% blocktranslate[^%]* %\}(.+?)\{% (?:plural|endblocktranslate) %\}", re.DOTALL)
 
 
 def messages(catalogue: Path) -> dict[str, str]:
@@ -35,12 +38,15 @@ def test_every_message_is_translated_and_compiled(catalogue: Path) -> None:
 @pytest.mark.parametrize("catalogue", CATALOGUES, ids=lambda path: path.parts[-5])
 def test_no_message_is_missing_from_the_catalogue(catalogue: Path) -> None:
     app = catalogue.parents[3]
-    sources = [*app.rglob("*.py"), *(app / "templates").rglob("*.html")]
+    sources = [path for path in app.rglob("*") if path.suffix in (".py", ".html", ".txt")]
     marked = {
         in_template or "".join(ast.literal_eval(part) for part in re.findall(r'"[^"\n]*"', in_code))
         for source in sources
         for in_template, in_code in MARKED.findall(source.read_text())
     }
+    for template in (app / "templates").rglob("*.html"):
+        blocks = BLOCKS.findall(template.read_text())
+        marked |= {re.sub(r"\{\{ (\w+) \}\}", r"%(\1)s", " ".join(block.split())) for block in blocks}
     assert marked
     assert marked - messages(catalogue).keys() == set()
 
