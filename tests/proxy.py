@@ -68,16 +68,16 @@ class Proxy:
 
     async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         there_reader, there_writer = await asyncio.open_connection(self.host, self.port)
+        copies = [
+            asyncio.create_task(_copy(reader, there_writer, self.latency)),
+            asyncio.create_task(_copy(there_reader, writer, self.latency)),
+        ]
         try:
-            copies = [
-                asyncio.create_task(_copy(reader, there_writer, self.latency)),
-                asyncio.create_task(_copy(there_reader, writer, self.latency)),
-            ]
             await asyncio.wait(copies, return_when=asyncio.FIRST_COMPLETED)
+        finally:
             for copy in copies:
                 copy.cancel()
             await asyncio.gather(*copies, return_exceptions=True)
-        finally:
             there_writer.close()
 
 

@@ -24,6 +24,8 @@ PACKAGES = (
     "asyncpg",
     "litestar",
     "django-bolt",
+    "langgraph",
+    "langgraph-checkpoint-postgres",
 )
 
 
