@@ -15,8 +15,6 @@ from collections.abc import AsyncIterator, Iterator
 from functools import partial
 from http import HTTPStatus
 
-from django.conf import settings
-
 from healthcheck import faults, pools, watch
 from healthcheck.asgi import Receive, Scope, Send
 from roadmap.accounts import BadToken, person_of
@@ -29,6 +27,8 @@ from waitlist.rules import allowed_host, security_headers
 PATH = re.compile(r"/api/v1/roadmaps/([^/]+)/events")
 QUIET = 15.0  # seconds without an event, after which a comment shows both sides that the other is there
 RETRY = b"retry: 2000\n\n"  # milliseconds until a browser comes back
+OPENINGS = 3  # that ask the database at once; after a deploy thousands come back, and pages need threads too
+PATIENCE = 30.0  # seconds that an opening may take: a browser does not come back to a stream that was refused
 RECENT = 100  # events that a feed keeps for its streams; what is older is read again
 MOST_NUMBER = 2**31 - 1  # of an event
 
@@ -95,6 +95,7 @@ class Hub:
     def __init__(self, threads: Threads):
         self.threads = threads
         self.ending = False
+        self._openings = asyncio.Semaphore(OPENINGS)
         self._feeds: dict[uuid.UUID, Feed] = {}
 
     def gauge(self) -> dict[str, int]:
@@ -130,6 +131,27 @@ class Hub:
         for feed in self._feeds.values():
             for stream in feed.streams:
                 stream.wake()
+
+    async def find(
+        self, roadmap_id: uuid.UUID, number: int, scope: Scope
+    ) -> tuple[int, list[Numbered]] | None:
+        """What a stream that has had the events up to `number` begins with; None if its reader has no such roadmap.
+
+        Raises:
+            BadToken: nobody asks, or somebody unknown.
+        """
+        async with self._openings:
+            while True:
+                try:
+                    person = await person_of(scope, self.threads)
+                    break
+                except Full:
+                    await asyncio.sleep(0.2)  # pages go first
+            if person is None:
+                raise BadToken
+            found: tuple[int, list[Numbered]] | None
+            found = await self.threads.submit(partial(read_owned, roadmap_id, person, number), must=True).done
+            return found
 
     async def after(self, roadmap_id: uuid.UUID, number: int) -> list[Numbered]:
         """The events after that one, from the rows."""
@@ -209,12 +231,9 @@ async def answer(roadmap_id: str, scope: Scope, receive: Receive, send: Send) ->
         if _current is None or _current.ending:
             raise Full
         hub = _current
-        async with asyncio.timeout(settings.CONNECTION_PLAN.page_deadline):
-            person = await person_of(scope, hub.threads)
-            if person is None:
-                raise BadToken
-            look = partial(read_owned, uuid.UUID(roadmap_id), person, last_event_id(headers))
-            found = await hub.threads.submit(look).done
+        find = partial(hub.find, uuid.UUID(roadmap_id), last_event_id(headers), scope)
+        async with asyncio.timeout(PATIENCE):
+            found = await patiently("a stream", find)
     except BadToken:
         wanted = (b"www-authenticate", b'Bearer realm="roadmap"')
         await refuse(scope, send, 401, "This needs a valid bearer token, or a signed-in browser.", wanted)

@@ -6,6 +6,8 @@ It reads one call a line from its standard input, as JSON, and answers each with
 import json
 import subprocess
 import sys
+import time
+import uuid
 from typing import TYPE_CHECKING, Any, Self
 
 from tests.service import PROJECT, environment, query, wait_until
@@ -66,6 +68,13 @@ class Desk:
     def revise(self, roadmap_id: str, feedback: str) -> None:
         self.call("review", roadmap_id, "revise", feedback)
 
+    def token(self, person: str = "ada") -> str:
+        return str(self.call("token", person=person))
+
+    def record(self, roadmap_id: str, times: int = 1) -> None:
+        """Append so many events that tell when they were recorded."""
+        self.call("record", roadmap_id, times)
+
     def field(self, roadmap_id: str, name: str) -> Any:
         return query(self.database.url, f"SELECT {name} FROM roadmap_roadmap WHERE id = %s", roadmap_id)[0][0]
 
@@ -103,7 +112,8 @@ def main() -> None:
     from django.contrib.auth.models import User
     from django.db import connection
 
-    from roadmap.runs import door
+    from roadmap.accounts import make_token
+    from roadmap.runs import door, events
 
     refusals = (door.Invalid, door.LimitReached, door.NotFound, door.UnknownGoal, door.WrongState)
 
@@ -111,6 +121,12 @@ def main() -> None:
         try:
             if name == "start":
                 result = str(door.start(owner, **options).pk)
+            elif name == "token":
+                result = make_token(owner, "a test's")
+            elif name == "record":
+                for number in range(arguments[1]):
+                    events.record(uuid.UUID(arguments[0]), "status", {"number": number, "at": time.time()})
+                result = None
             else:
                 result = getattr(door, name)(arguments[0], owner, *arguments[1:], **options)
         except refusals as error:

@@ -1,0 +1,89 @@
+"""Thousands of streams on one process: one connection for all, little memory for each, nothing left when they go."""
+
+import asyncio
+import resource
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.client import run
+from tests.roadmap.runs.sse import Reader
+from tests.service import connections_by_name, wait_until
+
+STREAMS = 2_000  # `make load` opens 5,000
+ROADMAPS = 50
+EVENTS = 5  # of each roadmap, while all are watched
+AT_ONCE = 100  # opened at once
+MOST_MEMORY = 64 * 1024  # bytes for each
+LATE = 1.0  # seconds for the last of a hundred readers who share two cores with the server
+
+
+@pytest.fixture(autouse=True)
+def enough_files() -> Iterator[None]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard < 2 * STREAMS:
+        pytest.skip(f"this process may open {hard} files, and {2 * STREAMS} are needed")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def memory(pid: int) -> int:
+    """Bytes that are the process's own."""
+    rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    private = [line.split()[1] for line in rollup.splitlines() if line.startswith("Private_")]
+    return sum(map(int, private)) * 1024
+
+
+def files(pid: int) -> int:
+    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
+
+
+def test_thousands_of_streams_share_one_connection_and_leave_nothing(start, desk, database):
+    web = start("web", database)
+    token = desk.token()
+    roadmaps = [desk.start(goal=f"goal {number}") for number in range(ROADMAPS)]
+    wait_until(lambda: web.health()["pools"]["orm"]["idle"] == 8, 5, "the pool is filled")
+    (pid,) = web.worker_pids()
+
+    async def watch() -> tuple[int, list[float], dict[str, int]]:
+        places = asyncio.Semaphore(AT_ONCE)
+        readers = [Reader(web.url, roadmaps[number % ROADMAPS], token) for number in range(STREAMS)]
+
+        async def open_one(reader: Reader) -> None:
+            async with places:
+                await reader.__aenter__()
+                assert reader.status == 200
+                await reader.read(until=1)
+
+        await asyncio.gather(*(open_one(reader) for reader in readers))
+        assert (await asyncio.to_thread(web.health))["streams"] == {"open": STREAMS, "roadmaps": ROADMAPS}
+        used = await asyncio.to_thread(memory, pid)
+        reading = asyncio.gather(*(reader.read(until=1 + EVENTS) for reader in readers))
+        for roadmap_id in roadmaps:
+            await asyncio.to_thread(desk.record, roadmap_id, EVENTS)
+        await reading
+        open_now = connections_by_name(database.superuser_url, database.name)
+        health = await asyncio.to_thread(web.health)
+        assert health["pools"]["orm"]["used"] == 0, "a stream that waits holds no connection"
+        assert health["threads"]["busy"] == 0
+        assert all(reader.numbers == list(range(1, 2 + EVENTS)) for reader in readers)
+        late = sorted(seen.at - seen.data["at"] for reader in readers for seen in reader.seen[1:])
+        for reader in readers:
+            await reader.__aexit__()
+        return used, late, open_now
+
+    before, files_before = memory(pid), files(pid)
+    used, late, open_now = run(asyncio.wait_for(watch(), 120))
+    per_stream = (used - before) / STREAMS
+    p99 = late[len(late) * 99 // 100]
+    print(f"{per_stream / 1024:.1f} KiB for each stream, p99 {p99 * 1000:.0f} ms")
+    assert open_now["roadmap_agent/web/watch"] == 1
+    assert set(open_now) - {"roadmap_agent/command"} <= {"roadmap_agent/web/watch", "roadmap_agent/web/orm", "roadmap_agent/web/joins"}
+    assert per_stream < MOST_MEMORY
+    assert p99 < LATE
+    gone = {"open": 0, "roadmaps": 0}
+    wait_until(lambda: web.health()["streams"] == gone, 10, "the server knows that they are gone")
+    wait_until(lambda: files(pid) <= files_before + 5, 10, "their sockets are closed")
+    assert web.health()["faults"]["pool_timeout"] == 0
