@@ -64,7 +64,11 @@ def test_a_worker_tells_the_same_of_itself(start, database):
     worker = start("worker", database)
     health = worker.health()
     assert health["role"] == "worker"
-    assert {name: pool["max"] for name, pool in health["pools"].items()} == {"orm": 6, "checkpointer": 4}
+    assert {name: pool["max"] for name, pool in health["pools"].items()} == {
+        "orm": 6,
+        "checkpointer": 4,
+        "jobs": 2,
+    }
     assert worker.get("/health/live").status_code == 200
 
 
