@@ -5,15 +5,17 @@ rolls back, in web and worker alike. The worker therefore gets a connector of it
 under `replace_connector` its tasks would queue on that one, outside every transaction.
 """
 
+import contextlib
 import uuid
 from datetime import timedelta
 
 from django.conf import settings
-from django.db import connection
+from django.db import connection, transaction
 from django.utils import timezone
 from procrastinate import JobContext
 from procrastinate.contrib.django import app
 from procrastinate.contrib.django.models import ProcrastinateJob
+from procrastinate.exceptions import AlreadyEnqueued
 
 from roadmap.models import UNFINISHED, Start, State
 from roadmap.server.threads import Threads
@@ -39,9 +41,8 @@ async def run(context: JobContext, roadmap_id: str) -> None:
     await work(uuid.UUID(roadmap_id), context.additional_context["threads"])
 
 
-@app.periodic(cron="*/10 * * * *")
-@app.task(name="prune", lock="prune", pass_context=True)
-async def prune(context: JobContext, timestamp: int) -> None:
+@app.task(name="prune", lock="prune", queueing_lock="prune", pass_context=True)
+async def prune(context: JobContext) -> None:
     """Delete the checkpoints that nobody will need, and jobs that ended long ago."""
     threads: Threads = context.additional_context["threads"]
     await threads.submit(prune_rows, must=True).done
@@ -71,5 +72,11 @@ def abort(roadmap_id: uuid.UUID) -> None:
 
 
 def queue_pruning() -> None:
-    """Have checkpoints that nobody needs any more deleted soon, in the caller's transaction."""
-    prune.configure(task_kwargs={"timestamp": 0}).defer()
+    """Have checkpoints that nobody needs any more deleted soon, in the caller's transaction.
+
+    One that waits already does for all; should it be too early for this one, the next is not: `roadmap.runs.rescue`
+    queues one again and again. Procrastinate's own periodic jobs would keep an ORM connection for good: they are queued
+    on Django's, in a thread that nobody tidies up.
+    """
+    with contextlib.suppress(AlreadyEnqueued), transaction.atomic():
+        prune.defer()

@@ -22,6 +22,7 @@ from roadmap.server.threads import Threads
 HEARTBEAT = 1.0  # seconds between two of a worker's
 LOOK = 1.0  # seconds between two looks at all workers
 SILENCE = 5.0  # seconds
+PRUNING = 600.0  # seconds between two prunings
 BREAK = 3.0  # seconds without a look, after which what was seen before counts no more
 LOCK = 7_326_002  # any number that nobody else uses as an advisory lock
 
@@ -57,6 +58,7 @@ class Rescue:
         self._seen: dict[int, tuple[datetime, float]] = {}  # a worker's heartbeat, and since when it is that
         self._looked = float("-inf")
         self._unattended: set[int] = set()
+        self._pruned = float("-inf")
 
     async def run(self) -> None:
         while True:
@@ -82,6 +84,9 @@ class Rescue:
         queued = await self._in_thread(rescue, dead, sorted(lost))
         for roadmap_id in queued:
             logger.warning("roadmap %s had no living job; it has a new one", roadmap_id)
+        if time.monotonic() - self._pruned > PRUNING:
+            await self._in_thread(jobs.queue_pruning)
+            self._pruned = time.monotonic()
 
     def _dead(self, heartbeats: dict[int, datetime]) -> list[int]:
         now = time.monotonic()

@@ -54,7 +54,10 @@ class Desk:
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         self.process.stdin.write(json.dumps([name, person, arguments, options]) + "\n")
-        answer = json.loads(self.process.stdout.readline())
+        line = self.process.stdout.readline()
+        if not line:
+            raise RuntimeError("the door broke; its process says why")
+        answer = json.loads(line)
         if "refused" in answer:
             raise Refused(*answer["refused"])
         return answer["result"]

@@ -37,7 +37,11 @@ class Reader:
         if self.last is not None:
             lines.append(f"Last-Event-ID: {self.last}")
         self._writer.write(("\r\n".join(lines) + "\r\n\r\n").encode())
-        head = await self._reader.readuntil(b"\r\n\r\n")
+        try:
+            head = await self._reader.readuntil(b"\r\n\r\n")
+        except BaseException:
+            self._writer.close()
+            raise
         self.status = int(head.split()[1])
         self.headers = head.decode("latin-1").lower()
         return self

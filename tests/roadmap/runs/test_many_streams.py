@@ -80,7 +80,11 @@ def test_thousands_of_streams_share_one_connection_and_leave_nothing(start, desk
     p99 = late[len(late) * 99 // 100]
     print(f"{per_stream / 1024:.1f} KiB for each stream, p99 {p99 * 1000:.0f} ms")
     assert open_now["roadmap_agent/web/watch"] == 1
-    assert set(open_now) - {"roadmap_agent/command"} <= {"roadmap_agent/web/watch", "roadmap_agent/web/orm", "roadmap_agent/web/joins"}
+    assert set(open_now) - {"roadmap_agent/command"} <= {
+        "roadmap_agent/web/watch",
+        "roadmap_agent/web/orm",
+        "roadmap_agent/web/joins",
+    }
     assert per_stream < MOST_MEMORY
     assert p99 < LATE
     gone = {"open": 0, "roadmaps": 0}
