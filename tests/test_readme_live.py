@@ -24,6 +24,7 @@ AT_REST = {
     ("roadmap_agent/web/orm", "idle"): 32,
     ("roadmap_agent/web/watch", "idle"): 1,
     ("roadmap_agent/worker/checkpointer", "idle"): 2,
+    ("roadmap_agent/worker/jobs", "idle"): 3,  # two of the pool, and the one that listens
     ("roadmap_agent/worker/orm", "idle"): 8,
     ("roadmap_agent/worker/watch", "idle"): 1,
 }
