@@ -16,9 +16,9 @@ ACCEPTS = 128  # connections accepted in one turn of the event loop
 class StreamingServer(Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """End the streams first: the server would wait for them, in vain."""
-        from roadmap.runs import streams  # the settings are not to be read before the fork
+        from roadmap.runs import hub  # the settings are not to be read before the fork
 
-        streams.end_all()
+        hub.end_all()
         await super().shutdown(sockets)
 
 

@@ -15,7 +15,7 @@ from healthcheck import pools, watch
 from healthcheck.connecting import connection_kwargs
 from healthcheck.heal import acheck_and_heal
 from roadmap import checkpointer
-from roadmap.runs import authors, streams
+from roadmap.runs import authors, hub
 from roadmap.server.threads import Threads
 from waitlist.joins import JoinWriter
 
@@ -135,7 +135,7 @@ async def opened() -> AsyncIterator[None]:
 @contextlib.asynccontextmanager
 async def opened_for_web() -> AsyncIterator[Web]:
     size = settings.CONNECTION_PLAN.orm_threads
-    async with opened(), orm_threads(size) as threads, join_writer() as writer, streams.opened(threads):
+    async with opened(), orm_threads(size) as threads, join_writer() as writer, hub.opened(threads):
         yield Web(writer, threads)
 
 
