@@ -4,10 +4,13 @@ After a restart of the server every idle connection is dead. psycopg_pool's own 
 with a back-off in between: with three of them a caller waits 3 s, with eight it times out.
 """
 
+import time
 from typing import Any
 
 from psycopg import AsyncConnection, Connection
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
+
+FRESH = 1.0  # seconds
 
 
 def check_and_heal(connection: Connection[Any]) -> None:
@@ -24,6 +27,20 @@ def check_and_heal(connection: Connection[Any]) -> None:
         if pool is not None:
             pool.check()
         raise
+
+
+async def acheck_if_idle(connection: AsyncConnection[Any]) -> None:
+    """The same for callers who do again what a broken connection cost them: each is checked once in `FRESH` seconds.
+
+    A check takes a round trip; for a run's checkpoints, which are one each, it would double their time.
+
+    Raises:
+        psycopg.OperationalError: as above.
+    """
+    now = time.monotonic()
+    if now - getattr(connection, "checked_at", float("-inf")) > FRESH:
+        await acheck_and_heal(connection)
+        connection.checked_at = now  # type: ignore[attr-defined]
 
 
 async def acheck_and_heal(connection: AsyncConnection[Any]) -> None:

@@ -18,7 +18,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from healthcheck import pools
 from healthcheck.connecting import connection_kwargs
-from healthcheck.heal import acheck_and_heal
+from healthcheck.heal import acheck_and_heal, acheck_if_idle
 
 Pool = AsyncConnectionPool[AsyncConnection[DictRow]]
 
@@ -46,7 +46,8 @@ async def opened() -> AsyncIterator[Pool]:
         timeout=size.timeout,
         max_lifetime=settings.CONNECTION_PLAN.timeouts.max_lifetime,
         reconnect_timeout=1,
-        check=acheck_and_heal,
+        # A run writes again what a broken connection cost it; a page of the web does not ask twice.
+        check=acheck_if_idle if settings.PROCESS_ROLE == "worker" else acheck_and_heal,
         open=False,
     )
     await opening.open()

@@ -1,5 +1,6 @@
 """The way of a run, as LangGraph goes it: understand → outline ⇄ check → review → write, in parallel → finish."""
 
+import functools
 from typing import Any
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
@@ -24,8 +25,16 @@ STEPS: dict[str, Any] = {
 MOST_STEPS = 1000  # of one job; every review adds a few
 
 
-def build(saver: BaseCheckpointSaver[Any]) -> CompiledStateGraph[Draft, Tools, Draft, Draft]:
-    """The graph of one run, over a saver of its own."""
+Way = CompiledStateGraph[Draft, Tools, Draft, Draft]
+
+
+def way_of(saver: BaseCheckpointSaver[Any]) -> Way:
+    """The graph of one run, over a saver of its own; all runs share what takes time to compile."""
+    return compiled().copy({"checkpointer": saver})
+
+
+@functools.cache
+def compiled() -> Way:
     graph = StateGraph(Draft, context_schema=Tools)
     for name, step in STEPS.items():
         graph.add_node(name, step)
@@ -37,7 +46,7 @@ def build(saver: BaseCheckpointSaver[Any]) -> CompiledStateGraph[Draft, Tools, D
     graph.add_conditional_edges("review", after_review, ["revise", "write", "finish"])
     graph.add_edge("write", "finish")
     graph.add_edge("finish", END)
-    return graph.compile(checkpointer=saver)
+    return graph.compile()
 
 
 def entrance(draft: Draft) -> str | list[Send]:

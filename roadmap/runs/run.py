@@ -12,7 +12,6 @@ from collections.abc import Callable
 from typing import Any
 
 from langchain_core.runnables import RunnableConfig
-from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import Command, StateSnapshot
 
 from roadmap import checkpointer
@@ -84,14 +83,14 @@ class Run:
         await self.rows.do(write, self.taken.id, self.taken.attempt, *arguments)
 
     async def go_on(self) -> None:
-        way = graph.build(self.saver)
+        way = graph.way_of(self.saver)
         snapshot = await way.aget_state(self.config)
         if snapshot.next or not snapshot.values:
             await self.step(way, snapshot)
             snapshot = await way.aget_state(self.config)
         await self.settle(snapshot)
 
-    async def step(self, way: CompiledStateGraph[Draft, Tools, Draft, Draft], at: StateSnapshot) -> None:
+    async def step(self, way: graph.Way, at: StateSnapshot) -> None:
         """Go on until the graph ends or waits."""
         start: Any = None  # from the last checkpoint
         decision = self.taken.decision

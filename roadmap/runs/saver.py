@@ -15,7 +15,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import ChannelVersions, Checkpoint, CheckpointMetadata, CheckpointTuple
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from psycopg import AsyncCursor
-from psycopg.errors import DivisionByZero
+from psycopg.errors import DivisionByZero, InterfaceError, OperationalError
 from psycopg.rows import DictRow
 
 from roadmap.checkpointer import Pool
@@ -32,6 +32,7 @@ class RunSaver(AsyncPostgresSaver):
 
     def __init__(self, pool: Pool, roadmap_id: uuid.UUID, attempt: int):
         super().__init__(pool)
+        self.pool = pool
         self.fence = (roadmap_id, attempt)
 
     @contextlib.asynccontextmanager
@@ -44,6 +45,10 @@ class RunSaver(AsyncPostgresSaver):
                 yield cursor
         except DivisionByZero:
             raise Fenced from None
+        except (OperationalError, InterfaceError):
+            # Not every connection is checked before it is used; where one is broken, others may be.
+            await self.pool.check()
+            raise
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         return await patiently("a checkpoint", functools.partial(super().aget_tuple, config))

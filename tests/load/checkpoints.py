@@ -74,7 +74,7 @@ async def go(saver: AsyncPostgresSaver, thread: str) -> None:
     config: RunnableConfig = {"configurable": {"thread_id": thread}, "recursion_limit": graph.MOST_STEPS}
     starts: list[Any] = [{"brief": BRIEF}, Command(resume={"decision": "approve"})]
     for start in starts:
-        way = graph.build(saver)
+        way = graph.way_of(saver)
         tools = Tools(current_author(), frozenset())
         await way.ainvoke(start, config, context=tools, durability="sync")
     ended = await saver.aget_tuple(config)

@@ -9,7 +9,9 @@ import pytest
 from roadmap.server.postgres import PrivatePostgres
 from tests.roadmap import ordinary_user
 from tests.roadmap.clone import MakeRun, make_clone, seed
-from tests.service import free_port
+from tests.service import free_port, query
+
+ID = "3f2a8f4e-0000-4000-8000-000000000001"  # of `roadmap`
 
 
 @pytest.fixture
@@ -57,3 +59,18 @@ def run(open_folder: Path) -> Iterator[Callable[..., MakeRun]]:
     for one in started:
         one.kill()
         print(one.output())  # pytest shows it when the test failed
+
+
+@pytest.fixture
+def roadmap(database) -> str:
+    """A roadmap that is worked on, in its third attempt."""
+    query(
+        database.url,
+        "WITH owner AS (INSERT INTO auth_user (username, password, is_superuser, first_name, last_name, email,"
+        " is_staff, is_active, date_joined) VALUES ('ada', '', false, '', '', '', false, true, now()) RETURNING id)"
+        " INSERT INTO roadmap_roadmap (id, owner_id, goal, level, language, state, error, author, title, summary,"
+        " attempt, generation, last_event, tokens_in, tokens_out)"
+        " SELECT %s, id, 'a goal', '', '', 'drafting', '', '', '', '', 3, 0, 0, 0, 0 FROM owner RETURNING id",
+        ID,
+    )
+    return ID

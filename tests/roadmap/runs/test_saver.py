@@ -5,33 +5,17 @@ import uuid
 from typing import Any
 
 import psycopg
-import pytest
 
 from tests.inside import inside
+from tests.roadmap.conftest import ID
 from tests.service import query, wait_until
 
 AT_ONCE = 4
-ID = "3f2a8f4e-0000-4000-8000-000000000001"
 WAITING = """
     SELECT count(*) FROM pg_stat_activity
      WHERE datname = current_database() AND wait_event_type = 'Lock'
        AND application_name = 'roadmap_agent/worker/checkpointer'
 """
-
-
-@pytest.fixture
-def roadmap(database) -> str:
-    """A roadmap that is worked on, in its third attempt."""
-    query(
-        database.url,
-        "WITH owner AS (INSERT INTO auth_user (username, password, is_superuser, first_name, last_name, email,"
-        " is_staff, is_active, date_joined) VALUES ('ada', '', false, '', '', '', false, true, now()) RETURNING id)"
-        " INSERT INTO roadmap_roadmap (id, owner_id, goal, level, language, state, error, author, title, summary,"
-        " attempt, generation, last_event, tokens_in, tokens_out)"
-        " SELECT %s, id, 'a goal', '', '', 'drafting', '', '', '', '', 3, 0, 0, 0, 0 FROM owner RETURNING id",
-        ID,
-    )
-    return ID
 
 
 async def put(saver: Any, thread: str) -> None:
