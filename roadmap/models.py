@@ -68,6 +68,7 @@ class Roadmap(models.Model):
         generation: counts its LangGraph threads; a retry starts a fresh one from the rows.
         decision: what the review said, until the run has taken it up: `{"decision", "feedback"}`.
         last_event: the number of its newest event.
+        losses: its jobs that were lost one after another, with no event in between.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
@@ -91,6 +92,7 @@ class Roadmap(models.Model):
     attempt = models.PositiveIntegerField(default=0)
     generation = models.PositiveIntegerField(default=0)
     last_event = models.PositiveIntegerField(default=0)
+    losses = models.PositiveSmallIntegerField(db_default=0, editable=False)
     tokens_in = models.PositiveIntegerField(_("tokens read by the model"), default=0)
     tokens_out = models.PositiveIntegerField(_("tokens written by the model"), default=0)
     created_at = models.DateTimeField(_("created"), db_default=Now(), editable=False)

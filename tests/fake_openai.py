@@ -25,6 +25,7 @@ them; the first that matches is used up `times` times. A request is counted when
     refusal    the model declines                        circle  an outline whose prerequisites go in a circle
     short      a lesson of three words                   bad_links    a lesson with resources that lead nowhere good
     fenced     the right answer between ```json and ```
+    unstorable a lesson with a NUL and half a character in it
 """
 
 import argparse
@@ -239,6 +240,8 @@ class FakeOpenAI:
                         {"title": "x", "url": url} for url in ("javascript:alert(1)", "example.com", "")
                     ]
                 text = f"What there is to know about {asked.concept}. " * 10 + "\n\n## Exercise\n\nDo it."
+                if kind == "unstorable":
+                    text += " \x00\ud83d"
                 return {"markdown": "Much too short" if kind == "short" else text, "resources": links}
 
     def outline(self, goal: str, feedback: Sequence[str] = (), *, circle: bool = False) -> dict[str, Any]:

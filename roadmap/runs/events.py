@@ -24,7 +24,7 @@ CHANNEL = "roadmap_events"
 # The announcement carries ids only: those who listen read the rows.
 RECORD = """
     WITH step AS (
-        UPDATE roadmap_roadmap SET last_event = last_event + 1, updated_at = now()
+        UPDATE roadmap_roadmap SET last_event = last_event + 1, losses = 0, updated_at = now()
          WHERE id = %s RETURNING id, last_event
     ), event AS (
         INSERT INTO roadmap_event (roadmap_id, number, kind, data)
@@ -201,6 +201,14 @@ def ended(roadmap_id: uuid.UUID, attempt: int, error: str = "") -> None:
             state = State.READY
         Roadmap.objects.filter(pk=roadmap_id).update(state=state, error=error[:500], decision=None)
         record(roadmap_id, "status", {"status": state, **({"error": error} if error else {})})
+
+
+def give_up(roadmap_id: uuid.UUID, error: str) -> None:
+    """Mark a run as failed that has no job any more; should one be at work all the same, it is fenced off."""
+    with transaction.atomic():
+        given_up = Roadmap.objects.filter(pk=roadmap_id)
+        if given_up.claim(AT_WORK, State.FAILED, attempt=F("attempt") + 1, error=error, decision=None):
+            record(roadmap_id, "status", {"status": State.FAILED, "error": error})
 
 
 def progress(roadmap: Roadmap, key: str) -> dict[str, Any]:

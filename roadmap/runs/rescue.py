@@ -15,8 +15,8 @@ from django.db import connection, transaction
 from procrastinate.worker import Worker
 
 from healthcheck import faults
-from roadmap.models import AT_WORK, Roadmap
-from roadmap.runs import jobs
+from roadmap.models import Roadmap
+from roadmap.runs import events, jobs
 from roadmap.server.threads import Threads
 
 HEARTBEAT = 1.0  # seconds between two of a worker's
@@ -24,6 +24,8 @@ LOOK = 1.0  # seconds between two looks at all workers
 SILENCE = 5.0  # seconds
 PRUNING = 600.0  # seconds between two prunings
 BREAK = 3.0  # seconds without a look, after which what was seen before counts no more
+MOST_LOSSES = 5  # jobs of one roadmap that may be lost in a row: it may be what ends its workers
+LOST = "This roadmap’s work broke off again and again, so it was given up; you can try again."
 LOCK = 7_326_002  # any number that nobody else uses as an advisory lock
 
 HEARTBEATS = "SELECT id, last_heartbeat FROM procrastinate_workers"
@@ -113,14 +115,23 @@ def look_at_workers(worker_id: int | None) -> tuple[dict[int, datetime], set[int
 
 
 def rescue(dead: list[int], lost: list[int]) -> list[Any]:
-    """End the jobs of dead workers and those lost, and queue one for each roadmap at work that has none."""
+    """End the jobs of dead workers and those lost, and queue one for each roadmap at work that has none.
+
+    One whose jobs are lost again and again is given up, before it ends the other runs' workers for ever.
+    """
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(TURN, [LOCK])
         if not cursor.fetchone()[0]:
             return []
         cursor.execute(END_JOBS, [dead, lost])
-        without = Roadmap.objects.filter(state__in=AT_WORK).extra(where=[WITHOUT_JOB])  # noqa: S610  # a constant
-        found = list(without.values_list("pk", flat=True))
-        for roadmap_id in found:
+        without = Roadmap.objects.at_work().extra(where=[WITHOUT_JOB])  # noqa: S610  # a constant
+        queued = []
+        for roadmap_id, losses in without.values_list("pk", "losses"):
+            if losses >= MOST_LOSSES:
+                logger.error("roadmap %s lost %d jobs in a row; it is given up", roadmap_id, losses)
+                events.give_up(roadmap_id, LOST)
+                continue
+            Roadmap.objects.filter(pk=roadmap_id).update(losses=losses + 1)
             jobs.queue(roadmap_id)
-        return found
+            queued.append(roadmap_id)
+        return queued

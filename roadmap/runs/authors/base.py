@@ -10,12 +10,13 @@ from typing import Annotated, Any, Protocol
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-# PostgreSQL stores no NUL, neither in text nor in a checkpoint; the other control characters mean nothing in a lesson.
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+# PostgreSQL stores no NUL and no half of a character, neither in text nor in a checkpoint; the other control characters
+# mean nothing in a lesson.
+_UNWANTED = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 
 
 def clean(text: str) -> str:
-    return _CONTROL.sub("", text).strip()
+    return _UNWANTED.sub("", text).strip()
 
 
 Text = Annotated[str, AfterValidator(clean)]

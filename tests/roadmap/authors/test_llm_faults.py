@@ -197,6 +197,20 @@ def test_json_between_fences_is_taken(asking: Asking) -> None:
     assert fake.requests == 1
 
 
+@pytest.mark.parametrize("only_tools", [False, True])
+def test_what_postgresql_cannot_store_is_left_out_or_sent_back(asking: Asking, only_tools: bool) -> None:
+    async def write() -> Lesson:
+        async with asking() as (author, fake):
+            fake.only_tools = only_tools
+            await author.understand(BRIEF)
+            fake.fault("unstorable")
+            return await author.lesson(BRIEF, OUTLINE, "c2")
+
+    written = asyncio.run(write()).markdown
+    assert written.endswith("Do it.")
+    assert "\x00" not in written.encode().decode()
+
+
 def test_only_links_that_lead_to_the_web_are_taken(asking: Asking) -> None:
     written, fake, _ = lesson(asking, {"kind": "bad_links"})
     assert [resource.url for resource in written.resources] == ["https://example.com/c2"]
