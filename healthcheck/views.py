@@ -9,7 +9,7 @@ from typing import Any
 from django.conf import settings
 
 from healthcheck import faults, pools, watch
-from healthcheck.asgi import Send
+from healthcheck.asgi import Receive, Scope, Send
 
 Answer = tuple[int, dict[str, Any]]
 
@@ -95,12 +95,13 @@ ROUTES: dict[str, Callable[[], Answer]] = {
 }
 
 
-async def answer(path: str | None, method: str, send: Send) -> None:
-    """Answer one of `ROUTES`, None being any other path.
+async def application(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer one of `ROUTES`; any other path is not found.
 
     Any host may ask, since a platform's own checks use names of their own.
     """
-    if path is None:
+    path, method = scope["path"], scope["method"]
+    if path not in ROUTES:
         status, body = 404, {"status": "fail", "reason": "not_found"}
     elif method in ("GET", "HEAD"):
         status, body = ROUTES[path]()

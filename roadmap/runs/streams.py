@@ -25,8 +25,11 @@ PATIENCE = 30.0  # seconds that an opening may take: a browser does not come bac
 MOST_NUMBER = 2**31 - 1  # of an event
 
 
-async def answer(roadmap_id: str, scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer one request for a stream."""
+async def application(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer one request for a stream, at a `PATH`."""
+    path = PATH.fullmatch(scope["path"])
+    assert path is not None  # noqa: S101  # nothing else is sent here
+    roadmap_id = path[1]
     headers = dict(scope["headers"])
     if allowed_host(headers.get(b"host", b"")) is None:
         await refuse(scope, send, 400, "This site does not answer to that host name.")

@@ -7,7 +7,6 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Iterator
-from typing import Any
 
 import uvicorn
 from django.conf import settings
@@ -57,12 +56,6 @@ class HealthServer(uvicorn.Server):
         yield
 
 
-async def health_application(scope: Any, receive: Any, send: Any) -> None:
-    """The paths of `/health`, and nothing else."""
-    path = scope["path"] if scope["path"] in health.ROUTES else None
-    await health.answer(path, scope["method"], send)
-
-
 @contextlib.asynccontextmanager
 async def health_server(port: int) -> AsyncIterator[None]:
     """Answer for this process's health on `port`, for as long as the block; 0: nobody asks.
@@ -74,7 +67,7 @@ async def health_server(port: int) -> AsyncIterator[None]:
         return
     host = "" if settings.PRODUCTION else "127.0.0.1"  # every address; "::" would be IPv6 alone
     config = uvicorn.Config(
-        health_application, host=host, port=port, lifespan="off", log_config=None, access_log=False, ws="none"
+        health.application, host=host, port=port, lifespan="off", log_config=None, access_log=False, ws="none"
     )
     server = HealthServer(config)
     task = asyncio.create_task(server.serve(), name="health server")

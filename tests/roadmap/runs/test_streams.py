@@ -89,6 +89,25 @@ def test_events_announced_while_nobody_listened_are_sent_all_the_same(web, desk,
     assert run(asyncio.wait_for(follow(), 10)) == [1, 2, 3, 4, 5, 6]
 
 
+def test_a_stream_in_which_nothing_happens_says_every_15_s_that_it_is_still_there(
+    web, desk, roadmap_id, token
+):
+    async def follow() -> tuple[float, Reader]:
+        async with Reader(web.url, roadmap_id, token) as reader:
+            reading = asyncio.create_task(reader.read(until=2))
+            await asyncio.to_thread(wait_until, lambda: reader.numbers == [1], 5, "it has begun")
+            began = time.monotonic()
+            await asyncio.to_thread(wait_until, lambda: reader.comments, 20, "the comment")
+            took = time.monotonic() - began
+            await asyncio.to_thread(desk.record, roadmap_id)
+            await reading
+            return took, reader
+
+    took, reader = run(asyncio.wait_for(follow(), 40))
+    assert 14 < took < 16.5
+    assert reader.numbers == [1, 2]
+
+
 @pytest.mark.parametrize("last", ["7", "99999999999", "abc", "-1", "²"])
 def test_an_odd_last_event_id_harms_nobody(last, web, desk, roadmap_id, token):
     async def follow() -> tuple[list[int], list[int]]:
