@@ -7,7 +7,7 @@ of a few threads.
 
 import contextlib
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 from roadmap.server import role
 
@@ -26,11 +26,12 @@ from healthcheck.asgi import Receive, Scope, Send  # noqa: E402
 from roadmap.runs import streams  # noqa: E402
 from roadmap.server import assets, client, lifespan, resources  # noqa: E402
 from roadmap.server.django_pages import DjangoPages  # noqa: E402
+from roadmap.server.http import Refusal  # noqa: E402
 from waitlist.lane import PATHS, Lane  # noqa: E402
 
 trusted_proxies = settings.TRUSTED_PROXIES
 lane = Lane(settings.CONNECTION_PLAN.join_deadline, settings.JOIN_RATE_LIMIT)
-own_files = assets.load()
+own_files = assets.Assets()
 pages = DjangoPages(settings.CONNECTION_PLAN.page_deadline)
 static_url = settings.STATIC_URL
 admins_files = ServeStaticASGI(
@@ -41,24 +42,41 @@ admins_files = ServeStaticASGI(
 )
 
 
-async def application(scope: Scope, receive: Receive, send: Send) -> None:
-    if scope["type"] == "lifespan":
-        await lifespan.run(receive, send, opened())
-        return
-    if trusted_proxies:
-        client.see_through(scope, trusted_proxies)
-    if scope["path"] in health.ROUTES:
-        await health.answer(scope["path"], scope["method"], send)
-    elif scope["path"] in PATHS:
-        await lane(scope, receive, send)
-    elif stream := streams.PATH.fullmatch(scope["path"]):
-        await streams.answer(stream[1], scope, receive, send)
-    elif asset := own_files.get(scope["path"]):
-        await assets.answer(asset, scope, send)
-    elif scope["path"].startswith(static_url):
-        await admins_files(scope, receive, send)
-    else:
-        await pages(scope, receive, send)
+def destination(path: str) -> Callable[[Scope, Receive, Send], Awaitable[None]]:
+    """Who answers for a path."""
+    if path in health.ROUTES:
+        return health.application
+    if path in PATHS:
+        return lane
+    if path in own_files.by_path:
+        return own_files
+    if streams.PATH.fullmatch(path):
+        return streams.application
+    if path.startswith(static_url):
+        return admins_files
+    return pages
+
+
+class Site:
+    """The application, as the server knows it (`roadmap.server.http`)."""
+
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        if scope["type"] == "lifespan":
+            return lifespan.run(receive, send, opened())
+        if trusted_proxies:
+            client.see_through(scope, trusted_proxies)
+        return destination(scope["path"])(scope, receive, send)
+
+    def refusal(self, scope: Scope) -> Refusal | None:
+        """The answer for a page for which there would be no thread in time."""
+        if not pages.are_full() or destination(scope["path"]) is not pages:
+            return None
+        if trusted_proxies:
+            client.see_through(scope, trusted_proxies)
+        return pages.refusal(scope)
+
+
+application = Site()
 
 
 @contextlib.asynccontextmanager

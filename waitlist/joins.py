@@ -17,6 +17,7 @@ from healthcheck import faults
 
 BATCH = 500  # rows of one statement
 BACKLOG = 20_000  # rows that may wait: about what a process commits within the deadline
+BATCHES = 100  # that are written one after the other while more joins wait
 PAUSE = 0.1  # seconds between two tries of a batch while the server is away
 
 INSERT = """
@@ -33,6 +34,9 @@ class Row(NamedTuple):
     normalised: str
     source: str
     language: str
+
+
+Batch = list[tuple[Row, asyncio.Future[None]]]
 
 
 class BacklogFull(Exception):
@@ -96,21 +100,28 @@ class JoinWriter:
                 if not self._closing:
                     await self._wakeup.wait()
 
-    def _take(self) -> list[tuple[Row, asyncio.Future[None]]]:
-        batch: list[tuple[Row, asyncio.Future[None]]] = []
+    def _take(self) -> Batch:
+        batch: Batch = []
         while self._backlog and len(batch) < BATCH:
             entry = self._backlog.popleft()
             if not entry[1].done():  # its caller may have left at the deadline
                 batch.append(entry)
         # One order for all writers, so that two processes never wait for each other's rows in a circle.
-        batch.sort(key=lambda entry: entry[0].normalised)
+        batch.sort(key=_normalised)
         return batch
 
-    async def _write(self, batch: list[tuple[Row, asyncio.Future[None]]]) -> None:
-        """Try until the batch is committed or all its callers have left."""
+    async def _write(self, batch: Batch) -> None:
+        """Try until the batch is committed or all its callers have left; then what has gathered meanwhile."""
         while batch := [entry for entry in batch if not entry[1].done()]:
             try:
-                await self._insert([row for row, _ in batch])
+                async with self.pool.connection(timeout=1) as connection:
+                    # Given back now and then, for the pool to see how old it is.
+                    for _ in range(BATCHES):
+                        await connection.execute(INSERT, _columns(batch))
+                        _answer(batch, None)
+                        batch = self._take()
+                        if not batch:
+                            break
             except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout) as error:
                 faults.record(faults.classify(error) or "connection_lost", "the joins pool", error)
                 await asyncio.sleep(PAUSE)
@@ -122,15 +133,17 @@ class JoinWriter:
                     # One row spoils the statement: written singly, it spoils nobody else's.
                     for entry in batch:
                         await self._write([entry])
-            else:
-                _answer(batch, None)
-
-    async def _insert(self, rows: list[Row]) -> None:
-        async with self.pool.connection(timeout=1) as connection:
-            await connection.execute(INSERT, [list(column) for column in zip(*rows, strict=True)])
 
 
-def _answer(batch: list[tuple[Row, asyncio.Future[None]]], error: Exception | None) -> None:
+def _normalised(entry: tuple[Row, asyncio.Future[None]]) -> str:
+    return entry[0].normalised
+
+
+def _columns(batch: Batch) -> list[list[str]]:
+    return [list(column) for column in zip(*(row for row, _ in batch), strict=True)]
+
+
+def _answer(batch: Batch, error: Exception | None) -> None:
     for _, written in batch:
         if written.done():
             continue

@@ -5,11 +5,12 @@ session, no connection of its own. A join waits only for the commit that it shar
 """
 
 import asyncio
+from collections.abc import Awaitable
 
 from healthcheck import faults
 from healthcheck.asgi import Receive, Scope, Send
 from waitlist import pages, rules
-from waitlist.deadline import Deadline
+from waitlist.deadline import Deadlines
 from waitlist.forms import MAX_BODY, Invalid, Malformed, judge, read_form, read_json
 from waitlist.joins import BacklogFull, JoinWriter, Refused, Row
 from waitlist.limits import Limiter, Rate
@@ -32,7 +33,7 @@ class Lane:
 
     def __init__(self, deadline: float, rate: Rate | None):
         """`deadline`: seconds after which a join has its answer, whatever happens; `rate`: for each client."""
-        self.deadline = deadline
+        self.deadlines = Deadlines(deadline)
         self.limiter = Limiter(rate) if rate else None
         self.writer: JoinWriter | None = None
         self.pages = pages.render_all()
@@ -42,35 +43,35 @@ class Lane:
         reply = Reply(request, send)
         if request.host is None:
             await reply.problem(400, "This site does not answer to that host name.")
+        elif request.method == "POST" and request.path != "/thanks":
+            await (self._refusal(request, reply) or self._join(request, receive, reply))
         elif request.method in ("GET", "HEAD") and request.path != API:
             page = self.pages[request.language]
             await reply.page(page.landing if request.path == "/" else page.thanks)
-        elif request.method == "POST" and request.path != "/thanks":
-            await self._post(request, receive, reply)
         elif request.method == "OPTIONS" and request.path == API:
             await reply.preflight()
         else:
             await reply.problem(405, "This path does not take that method.", {"allow": METHODS[request.path]})
 
-    async def _post(self, request: Request, receive: Receive, reply: Reply) -> None:
+    def _refusal(self, request: Request, reply: Reply) -> Awaitable[None] | None:
+        """The answer to a join that is refused whatever its body is."""
         from_api = request.path == API
         expected = b"application/json" if from_api else b"application/x-www-form-urlencoded"
         if rules.cross_site(request.scheme, request.host or "", request.headers) and not (
             from_api and rules.cors_origin(request.headers)
         ):
-            await reply.problem(403, "Joins from other sites’ pages are not taken.")
-        elif request.content_type != expected:
-            await reply.problem(415, f"The body must be {expected.decode()}.")
-        elif self.limiter and (wait := self.limiter.wait(request.client)):
-            await reply.too_many(wait, self.pages[request.language].too_many)
-        else:
-            await self._join(request, receive, reply)
+            return reply.problem(403, "Joins from other sites’ pages are not taken.")
+        if request.content_type != expected:
+            return reply.problem(415, f"The body must be {expected.decode()}.")
+        if self.limiter and (wait := self.limiter.wait(request.client)):
+            return reply.too_many(wait, self.pages[request.language].too_many)
+        return None
 
     async def _join(self, request: Request, receive: Receive, reply: Reply) -> None:
         read = _read_api if request.path == API else _read_page
         body: bytes | None = None
         try:
-            with Deadline(self.deadline):
+            with self.deadlines.begin():
                 body = await _read_body(request.headers, receive)
                 row = read(request, body)
                 if row is not None:

@@ -25,8 +25,8 @@ class Page:
     content: bytes
     compressed: bytes
     etag: bytes
-    headers: list[Header]
-    compressed_headers: list[Header]
+    headers: tuple[Header, ...]
+    compressed_headers: tuple[Header, ...]
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Pages:
     busy: bytes
     too_many: bytes
     joined: bytes  # the API's answer
-    joined_headers: list[Header]
+    joined_headers: tuple[Header, ...]
 
 
 def render_all() -> dict[str, Pages]:
@@ -52,11 +52,11 @@ def render_all() -> dict[str, Pages]:
                 busy=render_to_string("503.html").encode(),
                 too_many=render_landing(error=translation.gettext(TOO_MANY)),
                 joined=(joined := _joined()),
-                joined_headers=[
+                joined_headers=(
                     (b"content-type", b"application/json"),
                     (b"content-length", str(len(joined)).encode()),
                     (b"cache-control", b"no-store"),
-                ],
+                ),
             )
     return rendered
 
@@ -84,8 +84,8 @@ def _page(content: bytes, language: str) -> Page:
         content,
         compressed,
         etag,
-        [*common, (b"content-length", str(len(content)).encode())],
-        [*common, (b"content-encoding", b"gzip"), (b"content-length", str(len(compressed)).encode())],
+        (*common, (b"content-length", str(len(content)).encode())),
+        (*common, (b"content-encoding", b"gzip"), (b"content-length", str(len(compressed)).encode())),
     )
 
 

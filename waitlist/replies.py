@@ -1,8 +1,9 @@
 """A request as the lane sees it, and every kind of answer that the lane gives."""
 
+import functools
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -16,7 +17,7 @@ from waitlist.joins import Row
 from waitlist.rules import Header
 
 API = "/api/v1/waitlist"
-TO_THANKS = [(b"location", b"/thanks"), (b"content-length", b"0"), (b"cache-control", b"no-store")]
+TO_THANKS = ((b"location", b"/thanks"), (b"content-length", b"0"), (b"cache-control", b"no-store"))
 
 
 class Request:
@@ -49,18 +50,17 @@ class Reply:
     async def page(self, page: pages.Page) -> None:
         wanted = self.request.headers.get(b"if-none-match")
         if wanted is not None and (page.etag in wanted or wanted.strip() == b"*"):
-            await self.send(304, page.headers[:-1], b"")
+            await self.send(304, list(page.headers[:-1]), b"")
         elif b"gzip" in self.request.headers.get(b"accept-encoding", b""):
             await self.send(200, page.compressed_headers, page.compressed)
         else:
             await self.send(200, page.headers, page.content)
 
-    async def joined(self, own: pages.Pages) -> None:
+    def joined(self, own: pages.Pages) -> Awaitable[None]:
         """The same bytes for a new address and for a known one."""
         if self.request.path == API:
-            await self.send(202, own.joined_headers, own.joined)
-        else:
-            await self.send(303, TO_THANKS, b"")
+            return self.send(202, own.joined_headers, own.joined)
+        return self.send(303, TO_THANKS, b"")
 
     async def busy(self, own: pages.Pages) -> None:
         """A join that could not be committed in time; nothing of it is half done, so it can be sent again."""
@@ -140,15 +140,25 @@ class Reply:
             content,
         )
 
-    async def send(self, status: int, headers: list[Header], content: bytes) -> None:
-        headers = [*headers, *rules.security_headers(self.request.scheme)]
-        if self.request.path == API and rules.cors_is_on():
-            headers.append((b"vary", b"Origin"))
-            if origin := rules.cors_origin(self.request.headers):
+    async def send(self, status: int, headers: Sequence[Header], content: bytes) -> None:
+        request = self.request
+        # A tuple tells the server that there are few such heads, and it makes each of them once.
+        headers = (
+            complete(headers, request.scheme)
+            if type(headers) is tuple
+            else [*headers, *rules.security_headers(request.scheme)]
+        )
+        if request.path == API and rules.cors_is_on():
+            headers = [*headers, (b"vary", b"Origin")]
+            if origin := rules.cors_origin(request.headers):
                 headers.append((b"access-control-allow-origin", origin))
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
-        body = b"" if self.request.method == "HEAD" else content
-        await self._send({"type": "http.response.body", "body": body})
+        await self._send({"type": "http.response.body", "body": b"" if request.method == "HEAD" else content})
+
+
+@functools.lru_cache(maxsize=256)
+def complete(headers: tuple[Header, ...], scheme: str) -> tuple[Header, ...]:
+    return (*headers, *rules.security_headers(scheme))
 
 
 def _server_name(scope: Scope) -> bytes:

@@ -9,15 +9,15 @@ from pathlib import Path
 
 from django.contrib.staticfiles.storage import staticfiles_storage
 
-from healthcheck.asgi import Scope, Send
+from healthcheck.asgi import Receive, Scope, Send
 
 OWN = ("roadmap/", "waitlist/")  # folders of the static files
-HEADERS = [
+HEADERS = (
     # The name changes with the content.
     (b"cache-control", b"public, max-age=31536000, immutable"),
     (b"vary", b"Accept-Encoding"),
     (b"x-content-type-options", b"nosniff"),
-]
+)
 
 
 class Asset:
@@ -35,30 +35,32 @@ def messages(
     content: bytes, kind: str, more: list[tuple[bytes, bytes]]
 ) -> tuple[dict[str, object], dict[str, object]]:
     charset = "; charset=utf-8" if kind.startswith("text/") else ""
-    headers = [
+    headers = (
         (b"content-type", f"{kind}{charset}".encode()),
         (b"content-length", str(len(content)).encode()),
         *more,
         *HEADERS,
-    ]
+    )
     return (
         {"type": "http.response.start", "status": 200, "headers": headers},
         {"type": "http.response.body", "body": content},
     )
 
 
-def load() -> dict[str, Asset]:
-    """Our own collected files by the path that pages name them with; `collectstatic` has listed them."""
-    listed: dict[str, str] = staticfiles_storage.hashed_files  # type: ignore[attr-defined]
-    return {
-        staticfiles_storage.url(name): Asset(Path(staticfiles_storage.path(hashed)))
-        for name, hashed in listed.items()
-        if name.startswith(OWN)
-    }
+class Assets:
+    """An ASGI application for our own collected files, by the path that pages name them with."""
 
+    def __init__(self) -> None:
+        listed: dict[str, str] = staticfiles_storage.hashed_files  # type: ignore[attr-defined]  # by collectstatic
+        self.by_path = {
+            staticfiles_storage.url(name): Asset(Path(staticfiles_storage.path(hashed)))
+            for name, hashed in listed.items()
+            if name.startswith(OWN)
+        }
 
-async def answer(asset: Asset, scope: Scope, send: Send) -> None:
-    accepted = next((value for name, value in scope["headers"] if name == b"accept-encoding"), b"")
-    start, body = asset.compressed if b"gzip" in accepted else asset.plain
-    await send(start)
-    await send(body if scope["method"] == "GET" else {"type": "http.response.body", "body": b""})
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        asset = self.by_path[scope["path"]]
+        accepted = next((value for name, value in scope["headers"] if name == b"accept-encoding"), b"")
+        start, body = asset.compressed if b"gzip" in accepted else asset.plain
+        await send(start)
+        await send(body if scope["method"] == "GET" else {"type": "http.response.body", "body": b""})

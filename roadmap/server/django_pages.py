@@ -26,6 +26,7 @@ from django.template.loader import render_to_string
 
 from healthcheck import faults
 from healthcheck.asgi import Receive, Scope, Send
+from roadmap.server.http import Refusal
 from roadmap.server.threads import Full, Job, Threads
 from waitlist.rules import security_headers
 
@@ -59,10 +60,17 @@ class DjangoPages:
         self.threads: Threads | None = None
         self.handler = Handler()
 
+    def are_full(self) -> bool:
+        """Whether a request that comes now would have to wait too long."""
+        return self.threads is not None and self.threads.are_full()
+
+    def refusal(self, scope: Scope) -> Refusal:
+        """The answer for who comes while they are."""
+        faults.record("pool_full", "threads")
+        return refusal_of(503, scope["scheme"], scope["path"].startswith("/api/"))
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self.threads is None or self.threads.are_full():
-            # Past capacity most requests come this far and no further, so this is kept short.
-            faults.record("pool_full", "threads")
+        if self.threads is None:
             await refuse(scope, send, 503)
             return
         deadline = asyncio.get_running_loop().time() + self.deadline
@@ -172,14 +180,14 @@ async def read_body(receive: Receive) -> bytes | None:
 
 async def refuse(scope: Scope, send: Send, status: int) -> None:
     """An answer that needs no thread."""
-    start, body = _refusal(status, scope["scheme"], scope["path"].startswith("/api/"))
-    await send(start)
-    await send(body)
+    refusal = refusal_of(status, scope["scheme"], scope["path"].startswith("/api/"))
+    await send({"type": "http.response.start", "status": refusal.status, "headers": refusal.headers})
+    await send({"type": "http.response.body", "body": refusal.body})
 
 
 @functools.cache
-def _refusal(status: int, scheme: str, is_api: bool) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The two messages of ASGI; nothing in them is the caller's own."""
+def refusal_of(status: int, scheme: str, is_api: bool) -> Refusal:
+    """Nothing in it is the caller's own."""
     content = _problem(status) if is_api else _page(status)
     headers = [
         (b"content-type", b"application/problem+json" if is_api else b"text/html; charset=utf-8"),
@@ -191,10 +199,7 @@ def _refusal(status: int, scheme: str, is_api: bool) -> tuple[dict[str, Any], di
         headers.append((b"retry-after", b"1"))
     else:
         headers.append((b"connection", b"close"))  # there is more of the body than was read
-    return (
-        {"type": "http.response.start", "status": status, "headers": headers},
-        {"type": "http.response.body", "body": content},
-    )
+    return Refusal(status, tuple(headers), content)
 
 
 def _problem(status: int) -> bytes:

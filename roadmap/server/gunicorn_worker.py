@@ -1,19 +1,34 @@
 """gunicorn's worker: uvicorn, with a lifespan that is run to its end."""
 
+import asyncio
 import os
 import signal
 import socket
 import sys
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from gunicorn.arbiter import Arbiter
 from uvicorn import Server
 from uvicorn_worker import UvicornWorker
 
+from roadmap.server.http import ServerProtocol
+
 ACCEPTS = 128  # connections accepted in one turn of the event loop
 
 
+IDLE_LOOK = (
+    50  # of the server's ticks, which are a tenth of a second: how often idle connections are looked for
+)
+
+
 class StreamingServer(Server):
+    async def on_tick(self, counter: int) -> bool:
+        if counter % IDLE_LOOK == 0:
+            now = asyncio.get_running_loop().time()
+            for connection in [*self.server_state.connections]:
+                cast(ServerProtocol, connection).close_if_idle(now)
+        return await super().on_tick(counter)
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """End the streams first: the server would wait for them, in vain."""
         from roadmap.runs import hub  # the settings are not to be read before the fork
@@ -25,7 +40,8 @@ class StreamingServer(Server):
 class Worker(UvicornWorker):
     CONFIG_KWARGS: ClassVar[dict[str, Any]] = {
         "loop": "uvloop",
-        "http": "httptools",
+        "http": ServerProtocol,
+        "interface": "asgi3",
         "ws": "none",
         "lifespan": "on",
         # Under gunicorn's `graceful_timeout`: with a stream open, the shutdown would never come otherwise.
