@@ -6,6 +6,7 @@ of a few threads.
 """
 
 import contextlib
+import functools
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 
@@ -24,7 +25,7 @@ from servestatic import ServeStaticASGI  # noqa: E402
 from healthcheck import views as health  # noqa: E402
 from healthcheck.asgi import Receive, Scope, Send  # noqa: E402
 from roadmap.runs import streams  # noqa: E402
-from roadmap.server import assets, client, lifespan, resources  # noqa: E402
+from roadmap.server import assets, client, lifespan, memory, resources  # noqa: E402
 from roadmap.server.django_pages import DjangoPages  # noqa: E402
 from roadmap.server.http import Refusal  # noqa: E402
 from waitlist.lane import PATHS, Lane  # noqa: E402
@@ -42,6 +43,7 @@ admins_files = ServeStaticASGI(
 )
 
 
+@functools.lru_cache(maxsize=1024)
 def destination(path: str) -> Callable[[Scope, Receive, Send], Awaitable[None]]:
     """Who answers for a path."""
     if path in health.ROUTES:
@@ -67,6 +69,9 @@ class Site:
             client.see_through(scope, trusted_proxies)
         return destination(scope["path"])(scope, receive, send)
 
+    def is_full(self) -> bool:
+        return pages.are_full()
+
     def refusal(self, scope: Scope) -> Refusal | None:
         """The answer for a page for which there would be no thread in time."""
         if not pages.are_full() or destination(scope["path"]) is not pages:
@@ -83,5 +88,6 @@ application = Site()
 async def opened() -> AsyncIterator[None]:
     async with resources.opened_for_web() as web:
         lane.writer, pages.threads = web
+        memory.settle()
         yield
         lane.writer = pages.threads = None

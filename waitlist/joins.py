@@ -17,12 +17,20 @@ from healthcheck import faults
 
 BATCH = 500  # rows of one statement
 BACKLOG = 20_000  # rows that may wait: about what a process commits within the deadline
+PATIENCE = 1.0  # seconds that the first in the queue may have waited for more to be let in behind it
 BATCHES = 100  # that are written one after the other while more joins wait
 PAUSE = 0.1  # seconds between two tries of a batch while the server is away
 
-INSERT = """
+# Each column comes as one text with a line for each row, which costs a fraction of an array of texts to send; no value
+# has a line's end in it. The first line is nobody's: without it, one empty text would be no line at all.
+INSERT = r"""
     INSERT INTO waitlist_entry (email, normalised, source, language)
-    SELECT * FROM unnest(%b::text[], %b::text[], %b::text[], %b::text[])
+    SELECT * FROM unnest(
+        (string_to_array(%b, E'\n'))[2:],
+        (string_to_array(%b, E'\n'))[2:],
+        (string_to_array(%b, E'\n'))[2:],
+        (string_to_array(%b, E'\n'))[2:]
+    )
     ON CONFLICT (normalised) DO NOTHING
 """
 
@@ -36,7 +44,7 @@ class Row(NamedTuple):
     language: str
 
 
-Batch = list[tuple[Row, asyncio.Future[None]]]
+Entry = tuple[Row, asyncio.Future[None], float]  # the last: when it came, by the loop's clock
 
 
 class BacklogFull(Exception):
@@ -53,7 +61,7 @@ class JoinWriter:
     def __init__(self, pool: AsyncConnectionPool):
         self.pool = pool
         self._loop = asyncio.get_running_loop()
-        self._backlog: deque[tuple[Row, asyncio.Future[None]]] = deque()
+        self._backlog: deque[Entry] = deque()
         self._wakeup = asyncio.Event()
         self._closing = False
         self._task: asyncio.Task[None] | None = None
@@ -67,17 +75,18 @@ class JoinWriter:
         The caller keeps the deadline, and cancels the future when it comes.
 
         Raises:
-            BacklogFull: too many are waiting, or the writer is closing.
+            BacklogFull: too many are waiting, or for too long, or the writer is closing.
         """
-        if self._closing or len(self._backlog) >= BACKLOG:
+        now = self._loop.time()
+        if self._closing or self._is_full(now):
             raise BacklogFull
         written = self._loop.create_future()
-        self._backlog.append((row, written))
+        self._backlog.append((row, written, now))
         self._wakeup.set()
         return written
 
     def gauge(self) -> dict[str, int]:
-        return {"backlog": len(self._backlog)}
+        return {"backlog": len(self._backlog), "max": BACKLOG}
 
     async def close(self) -> None:
         """Commit what is waiting, then stop; what comes later is refused.
@@ -90,18 +99,29 @@ class JoinWriter:
         if self._task is not None:
             await self._task
 
+    def _is_full(self, now: float) -> bool:
+        """Whether too many wait, or whoever has waited longest has waited too long for more to be let in."""
+        if len(self._backlog) < BATCH:
+            return False
+        while self._backlog and self._backlog[0][1].done():  # their callers have left
+            self._backlog.popleft()
+        return len(self._backlog) >= BACKLOG or (bool(self._backlog) and now - self._backlog[0][2] > PATIENCE)
+
     async def _write_all(self) -> None:
         while self._backlog or not self._closing:
-            batch = self._take()
-            if batch:
-                await self._write(batch)
+            if batch := self._take():
+                try:
+                    await self._write(batch)
+                except Exception:  # noqa: BLE001  # whatever it is
+                    # Its callers leave at their deadline; those that come after them must find a writer.
+                    faults.logger.exception("Joins could not be written")
             else:
                 self._wakeup.clear()
                 if not self._closing:
                     await self._wakeup.wait()
 
-    def _take(self) -> Batch:
-        batch: Batch = []
+    def _take(self) -> list[Entry]:
+        batch: list[Entry] = []
         while self._backlog and len(batch) < BATCH:
             entry = self._backlog.popleft()
             if not entry[1].done():  # its caller may have left at the deadline
@@ -110,8 +130,8 @@ class JoinWriter:
         batch.sort(key=_normalised)
         return batch
 
-    async def _write(self, batch: Batch) -> None:
-        """Try until the batch is committed or all its callers have left; then what has gathered meanwhile."""
+    async def _write(self, batch: list[Entry], *, alone: bool = False) -> None:
+        """Try until the batch is committed or all its callers have left; then, unless `alone`, the next ones."""
         while batch := [entry for entry in batch if not entry[1].done()]:
             try:
                 async with self.pool.connection(timeout=1) as connection:
@@ -119,32 +139,39 @@ class JoinWriter:
                     for _ in range(BATCHES):
                         await connection.execute(INSERT, _columns(batch))
                         _answer(batch, None)
-                        batch = self._take()
+                        batch = [] if alone else self._take()
                         if not batch:
                             break
             except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout) as error:
-                faults.record(faults.classify(error) or "connection_lost", "the joins pool", error)
+                if fault := faults.classify(error):
+                    faults.record(fault, "the joins pool", error)
+                else:
+                    faults.logger.error("Joins cannot be written now: %s", type(error).__name__)
                 await asyncio.sleep(PAUSE)
             except psycopg.Error as error:
-                if len(batch) == 1:
-                    faults.logger.error("The database refused a join: %s", type(error).__name__)
-                    _answer(batch, Refused())
-                else:
-                    # One row spoils the statement: written singly, it spoils nobody else's.
-                    for entry in batch:
-                        await self._write([entry])
+                await self._part(batch, error)
+                batch = []
+
+    async def _part(self, batch: list[Entry], error: psycopg.Error) -> None:
+        """One row spoils the statement: written alone, it spoils nobody else's."""
+        if len(batch) == 1:
+            faults.logger.error("The database refused a join: %s", type(error).__name__)
+            _answer(batch, Refused())
+        else:
+            for entry in batch:
+                await self._write([entry], alone=True)
 
 
-def _normalised(entry: tuple[Row, asyncio.Future[None]]) -> str:
+def _normalised(entry: Entry) -> str:
     return entry[0].normalised
 
 
-def _columns(batch: Batch) -> list[list[str]]:
-    return [list(column) for column in zip(*(row for row, _ in batch), strict=True)]
+def _columns(batch: list[Entry]) -> list[str]:
+    return ["\n" + "\n".join(column) for column in zip(*[row for row, _, _ in batch], strict=True)]
 
 
-def _answer(batch: Batch, error: Exception | None) -> None:
-    for _, written in batch:
+def _answer(batch: list[Entry], error: Exception | None) -> None:
+    for _, written, _ in batch:
         if written.done():
             continue
         if error is None:

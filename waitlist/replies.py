@@ -28,10 +28,11 @@ class Request:
         self.method: str = scope["method"]
         self.scheme: str = scope["scheme"]
         self.client: str = scope["client"][0] if scope.get("client") else ""
-        headers: dict[bytes, bytes] = {}
-        for name, value in scope["headers"]:
-            headers[name] = headers[name] + b"," + value if name in headers else value
-        self.headers = headers
+        self.headers = headers = dict(scope["headers"])
+        if len(headers) != len(scope["headers"]):
+            headers.clear()
+            for name, value in scope["headers"]:
+                headers[name] = headers[name] + b"," + value if name in headers else value
         self.host = rules.allowed_host(headers.get(b"host", _server_name(scope)))
         self.language = rules.language_of(headers.get(b"accept-language", b""))
 

@@ -69,6 +69,7 @@ def trusted_origin(origin: str, scheme: str, host: str) -> bool:
     )
 
 
+@functools.cache
 def cors_is_on() -> bool:
     return bool(settings.CORS_ALLOWED_ORIGINS)
 

@@ -96,6 +96,9 @@ class DjangoPages:
             response = await self._outcome(job, listener, deadline, scope, send)
             if response is not None:
                 await self._send(self.threads, response, listener, send)
+        except Full:
+            faults.record("pool_full", "threads")
+            await refuse(scope, send, 503)
         finally:
             listener.cancel()
 

@@ -16,17 +16,15 @@ from roadmap.server.http import ServerProtocol
 ACCEPTS = 128  # connections accepted in one turn of the event loop
 
 
-IDLE_LOOK = (
-    50  # of the server's ticks, which are a tenth of a second: how often idle connections are looked for
-)
+LOOK = 50  # ticks of the server, tenths of a second, between two looks for connections that are to be closed
 
 
 class StreamingServer(Server):
     async def on_tick(self, counter: int) -> bool:
-        if counter % IDLE_LOOK == 0:
+        if counter % LOOK == 0:
             now = asyncio.get_running_loop().time()
             for connection in [*self.server_state.connections]:
-                cast(ServerProtocol, connection).close_if_idle(now)
+                cast(ServerProtocol, connection).close_if_due(now)
         return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:

@@ -1,19 +1,25 @@
 """How the web's server speaks HTTP: as uvicorn does, with less work where much is asked.
 
 - Of an answer whose headers are a tuple there are few, sent again and again: what goes over the wire for its head is
-  made once. uvicorn judges and joins every header of every answer.
-- Who is refused whatever they ask (`Application.refusal`) costs neither a task nor a call of the application. Past
-  capacity that is nearly everybody, and the threads that answer the others need the processor.
+  made once, and written together with the body. uvicorn judges and joins every header of every answer.
+- A request is begun when all that came with its head has been read, without a turn of the loop. What it needs to wait
+  for its body, and to be closed when it has been idle for long, costs nothing while it is not needed.
+- Who is refused whatever they ask (`Application.refusal`) costs neither a task nor a call of the application, and a
+  plain GET not even a parser. Past capacity that is nearly everybody, and the threads that answer the others need the
+  processor.
+- A head has a bound, in bytes and in time.
 
-What this leans on of uvicorn's insides; `tests/roadmap/test_framework_internals.py` fails when it changes:
+What this leans on of uvicorn's insides; `tests/roadmap/test_framework_internals.py` fails when it changes, and
+`tests/roadmap/test_http.py` compares every byte with what uvicorn itself would have sent:
 
-- `HttpToolsProtocol`: `on_message_begin()` and `on_headers_complete()` do what is done here and nothing besides, and
-  the other callbacks leave a request alone whose cycle is complete;
-- `RequestResponseCycle.send()`: an answer has begun as here, and its body goes on from there.
+- `HttpToolsProtocol`: its callbacks do what is done here and nothing besides, call `set()` of the cycle's
+  `message_event` when there is news for it, and leave a request alone whose cycle is complete;
+- `RequestResponseCycle`: `__init__()` sets what is set here; `send()` does the rest of every answer.
 """
 
 import asyncio
 import functools
+import re
 from collections.abc import MutableMapping
 from typing import Any, NamedTuple, Protocol, cast
 from urllib.parse import unquote
@@ -23,7 +29,20 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from healthcheck.asgi import Receive, Scope, Send
 
+MOST_HEAD = 32 * 1024  # bytes of a head, behind the piece that it begins in
+HEAD_SECONDS = 20.0  # that a head may take
+
 Headers = tuple[tuple[bytes, bytes], ...]
+
+# A request without a body, whose path stands for itself.
+PLAIN = re.compile(rb"GET (/[!-$&->@-~]*)(?:\?[!-~]*)? HTTP/1\.1(?=\r\n)")
+# The headers that a refusal depends on, and those that make a request less plain than it looks.
+TELLING = re.compile(
+    rb"\r\n(accept-language|x-forwarded-proto|connection|content-length|transfer-encoding|expect|upgrade):"
+    rb"[ \t]*([^\r\n]*)",
+    re.IGNORECASE,
+)
+FOR_REFUSALS = (b"accept-language", b"x-forwarded-proto")
 
 
 class Refusal(NamedTuple):
@@ -34,38 +53,96 @@ class Refusal(NamedTuple):
     body: bytes
 
 
+HEAD_TOO_LARGE = Refusal(431, ((b"content-length", b"0"), (b"connection", b"close")), b"")
+
+
 class Application(Protocol):
     """What the server asks."""
 
+    def is_full(self) -> bool:
+        """Whether some requests are refused now; it costs next to nothing to ask."""
+
     def refusal(self, scope: Scope) -> Refusal | None:
-        """The answer for a request that nobody can take now; its body is not looked at."""
+        """The answer for a request that nobody can take now, by its path, its scheme and `FOR_REFUSALS`."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None: ...
 
 
 class Head(NamedTuple):
-    """The lines of an answer's headers, and what two of them say."""
+    """The lines of an answer's headers, and whether they say that it is the connection's last."""
 
     lines: bytes
-    length: int
     closes: bool
 
 
 @functools.lru_cache(maxsize=4096)
 def head_of(headers: Headers) -> Head:
-    """Made once; the headers must have a `content-length`."""
-    said = dict(headers)
+    """Made once."""
     lines = b"".join(b"%b: %b\r\n" % header for header in headers)
-    return Head(lines, int(said[b"content-length"]), said.get(b"connection") == b"close")
+    return Head(lines, (b"connection", b"close") in headers)
+
+
+def whole_head(status: int, defaults: list[tuple[bytes, bytes]], head: Head, *, closes: bool) -> bytes:
+    """`defaults` are uvicorn's own: the date."""
+    lines = [STATUS_LINE[status]]
+    for name, value in defaults:
+        lines += (name, b": ", value, b"\r\n")
+    lines.append(head.lines)
+    lines.append(b"connection: close\r\n\r\n" if closes and not head.closes else b"\r\n")
+    return b"".join(lines)
 
 
 class Cycle(RequestResponseCycle):
     """One request and its answer."""
 
-    _head: bytes | None = None  # of an answer that has begun, until its body is there
+    def __init__(self, protocol: "ServerProtocol", scope: dict[str, Any], keep_alive: bool):
+        self.protocol = protocol
+        self.scope = scope  # type: ignore[assignment]
+        self.transport = protocol.transport
+        self.flow = protocol.flow
+        self.logger = protocol.logger
+        self.access_log = False
+        self.default_headers = protocol.server_state.default_headers
+        self.on_response = protocol.on_response_complete
+        self.disconnected = False
+        self.keep_alive = keep_alive
+        self.waiting_for_100_continue = protocol.expect_100_continue
+        self.body = b""  # type: ignore[assignment]
+        self.more_body = True
+        self.response_started = False
+        self.response_complete = False
+        self.chunked_encoding = None
+        self.expected_content_length = 0
+        self.message_event = self  # type: ignore[assignment]
+        self._news = False
+        self._reader: asyncio.Future[None] | None = None
+        self._head: bytes | None = None  # of an answer that has begun, until its body is there
+
+    def set(self) -> None:
+        """There is news for `receive`: more of the body, its end, the answer's end, or the client has gone."""
+        self._news = True
+        if self._reader is not None and not self._reader.done():
+            self._reader.set_result(None)
+
+    async def receive(self) -> Any:
+        if self.waiting_for_100_continue and not self.transport.is_closing():
+            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self.waiting_for_100_continue = False
+        if not self._news and not self.disconnected and not self.response_complete:
+            self.flow.resume_reading()
+            self._reader = self.protocol.loop.create_future()
+            try:
+                await self._reader
+            finally:
+                self._reader = None
+        self._news = False
+        if self.disconnected or self.response_complete:
+            return {"type": "http.disconnect"}
+        body, self.body = self.body, b""  # type: ignore[assignment]
+        return {"type": "http.request", "body": body, "more_body": self.more_body}
 
     async def send(self, message: MutableMapping[str, Any]) -> None:  # type: ignore[override]
-        """As uvicorn's; an answer whose headers are a tuple has its head and its body written as one."""
+        """As uvicorn's; an answer whose headers are a tuple has its whole body in one message."""
         if self._head is not None:
             self._finish(self._head, message["body"])
         elif type(headers := message.get("headers")) is tuple and not (
@@ -85,27 +162,26 @@ class Cycle(RequestResponseCycle):
             return
         self.transport.write(head + body)
         self.response_complete = True
-        self.message_event.set()
+        self.set()
         if not self.keep_alive:
             self.transport.close()
         self.on_response()
-
-
-def whole_head(status: int, defaults: list[tuple[bytes, bytes]], head: Head, *, closes: bool) -> bytes:
-    """`defaults` are uvicorn's own: the date."""
-    lines = [STATUS_LINE[status]]
-    for name, value in defaults:
-        lines += (name, b": ", value, b"\r\n")
-    lines.append(head.lines)
-    lines.append(b"connection: close\r\n\r\n" if closes and not head.closes else b"\r\n")
-    return b"".join(lines)
 
 
 class Refused:
     """Stands for a cycle whose answer is complete: what else comes of its request is passed over."""
 
     response_complete = True
-    message_event = asyncio.Event()
+
+    @property
+    def message_event(self) -> "Refused":
+        return self
+
+    def set(self) -> None:
+        """Nobody waits for news."""
+
+
+REFUSED = cast(Cycle, Refused())
 
 
 class ServerProtocol(HttpToolsProtocol):
@@ -113,31 +189,38 @@ class ServerProtocol(HttpToolsProtocol):
 
     app: Application
     _to_start: Cycle | None = (
-        None  # a request whose headers are there, until the end of what was received with them
+        None  # a request whose head is there, until the end of what was received with it
     )
+    _in_head = False
+    _head_begun = False  # in what was received last
+    _head_size = 0  # bytes of a head that has not been complete so far
+    _due: float | None = None  # when to close it, by the loop's clock
 
-    idle_since: float | None = None  # the loop's time
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._due = self.loop.time() + HEAD_SECONDS
 
     def data_received(self, data: bytes) -> None:
-        self.idle_since = None
+        if self.app.is_full() and self._refuse_unparsed(data):
+            return
+        self._head_begun = False
         super().data_received(data)
         if self._to_start is not None:
             cycle, self._to_start = self._to_start, None
             self._start_asgi_task(cycle, self.app)
-
-    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        # Eager: its body is there as a rule, and what waits for nothing is answered without a turn of the loop.
-        task = asyncio.Task(cycle.run_asgi(app), loop=self.loop, eager_start=True)
-        if not task.done():
-            task.add_done_callback(self.tasks.discard)
-            self.tasks.add(task)
+        elif self._in_head:
+            self._wait_for_head(len(data))
 
     def on_message_begin(self) -> None:
         self.url = b""
         self.expect_100_continue = False
         self.headers = []
+        self._in_head = self._head_begun = True
 
     def on_headers_complete(self) -> None:
+        self._in_head = False
+        self._head_size = 0
+        self._due = None
         version = self.parser.get_http_version()
         keep_alive = version != "1.0" and self.parser.should_keep_alive()
         scope = self._scope(version)
@@ -146,27 +229,15 @@ class ServerProtocol(HttpToolsProtocol):
         if is_next and not self.flow.write_paused and (refusal := self.app.refusal(scope)):
             self._refuse(refusal, scope["method"], keep_alive)
             return
-        self.cycle = Cycle(
-            scope=scope,  # type: ignore[arg-type]
-            transport=self.transport,
-            flow=self.flow,
-            logger=self.logger,
-            access_logger=self.access_logger,
-            access_log=self.access_log,
-            default_headers=self.server_state.default_headers,
-            message_event=asyncio.Event(),
-            expect_100_continue=self.expect_100_continue,
-            keep_alive=keep_alive,
-            on_response=self.on_response_complete,
-        )
+        self.cycle = Cycle(self, scope, keep_alive)
         if is_next:
             self._to_start = self.cycle
         else:
             self.flow.pause_reading()
-            self.pipeline.appendleft((self.cycle, self.app))  # type: ignore[arg-type]
+            self.pipeline.appendleft((self.cycle, cast(Any, self.app)))
 
     def on_response_complete(self) -> None:
-        """As uvicorn's, but for its timer: `close_if_idle` does its work, for all connections in one look."""
+        """As uvicorn's, but for its timer: `close_if_due` does that one's work, for all connections in one look."""
         self.server_state.total_requests += 1
         if self.transport.is_closing():
             return
@@ -175,12 +246,28 @@ class ServerProtocol(HttpToolsProtocol):
             cycle, app = self.pipeline.pop()
             self._start_asgi_task(cycle, app)
         else:
-            self.idle_since = self.loop.time()
+            self._due = self.loop.time() + self.timeout_keep_alive
 
-    def close_if_idle(self, now: float) -> None:
-        """Close what has been kept alive for `timeout_keep_alive` seconds since its last answer."""
-        if self.idle_since is not None and now - self.idle_since > self.timeout_keep_alive:
+    def close_if_due(self, now: float) -> None:
+        """Close what has been idle since its last answer for too long, or has not sent a whole head in time."""
+        if self._due is not None and now >= self._due:
             self.transport.close()
+
+    def _wait_for_head(self, size: int) -> None:
+        """A head is not complete with what was received, so many bytes."""
+        if self._head_begun:
+            self._due = self.loop.time() + HEAD_SECONDS
+        else:
+            self._head_size += size
+        if self._head_size > MOST_HEAD and not self.transport.is_closing():
+            self._refuse(HEAD_TOO_LARGE, "", keep_alive=False)
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        # Eager: its body is there as a rule, and what waits for nothing is answered without a turn of the loop.
+        task = asyncio.Task(cycle.run_asgi(app), loop=self.loop, eager_start=True)
+        if not task.done():
+            task.add_done_callback(self.tasks.discard)
+            self.tasks.add(task)
 
     def _scope(self, version: str) -> dict[str, Any]:
         url = httptools.parse_url(self.url)
@@ -201,10 +288,30 @@ class ServerProtocol(HttpToolsProtocol):
             "headers": self.headers,
         }
 
+    def _refuse_unparsed(self, data: bytes) -> bool:
+        """Whether it was one whole plain GET, and is refused."""
+        if (
+            self._in_head
+            or self.flow.write_paused
+            or not (self.cycle is None or self.cycle.response_complete)
+        ):
+            return False
+        line = PLAIN.match(data)
+        if line is None or data.find(b"\r\n\r\n") != len(data) - 4:
+            return False
+        headers = [(name.lower(), value) for name, value in TELLING.findall(data)]
+        for name, value in headers:
+            if name not in FOR_REFUSALS and (name, value.lower()) != (b"connection", b"keep-alive"):
+                return False
+        scope = {"path": line[1].decode("ascii"), "scheme": self.scheme, "headers": headers}
+        if refusal := self.app.refusal(scope):
+            self._refuse(refusal, "GET", keep_alive=True)
+        return refusal is not None
+
     def _refuse(self, refusal: Refusal, method: str, keep_alive: bool) -> None:
         if self.transport.is_closing():
             return
-        self.cycle = cast(Cycle, Refused)
+        self.cycle = REFUSED
         head = head_of(refusal.headers)
         closes = head.closes or not keep_alive
         content = whole_head(refusal.status, self.server_state.default_headers, head, closes=closes)

@@ -1,8 +1,9 @@
 """The ORM threads of a web process: few, used again and again, with the queue for them on the event loop.
 
 A thread never waits for a connection, since there are two fewer threads than connections; a caller never holds a
-thread while it waits for one. The queue is kept short by the time that it would take: who would wait for longer
-than `PATIENCE` is refused at once, so that what is answered is answered fast.
+thread while it waits for one. The queue is kept short by the time that it takes: who would have to wait for longer
+than `PATIENCE`, as far as one can tell, is refused at once, and who has waited for so long all the same is refused
+then, so that what is answered is answered fast.
 """
 
 import asyncio
@@ -19,7 +20,9 @@ from django.db import close_old_connections, connections
 
 from healthcheck import faults
 
-PATIENCE = 1.5  # seconds that a new caller may have to wait, as far as one can tell
+PATIENCE = 1.5  # seconds that a caller may have to wait
+WAITING = 2_000  # callers at most
+USUAL = 0.05  # seconds that a job is taken to need before any has ended
 CANCEL_TIMEOUT = 2.0  # seconds that one request to cancel a query may take
 CANCEL_AGAIN = 0.5  # seconds until the next, for work that goes on to another query
 
@@ -34,11 +37,14 @@ class Job:
     Args:
         work: runs in the thread; what it returns or raises is the outcome of `done`.
         after: runs there afterwards with the result, when no cancel can reach the connection any more.
+        must: it is not refused, however long it has waited.
     """
 
-    def __init__(self, work: Callable[[], Any], after: Callable[[Any], None]):
+    def __init__(self, work: Callable[[], Any], after: Callable[[Any], None], *, must: bool):
         self.work = work
         self.after = after
+        self.must = must
+        self.came = time.monotonic()
         self.done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self.started: float | None = None
         self.interrupted = False
@@ -87,7 +93,8 @@ class Threads:
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[Job] = deque()
         self._running: set[Job] = set()
-        self._usual = 0.0  # seconds that a job takes, as a moving average
+        self._began = 0.0  # the sum of the times at which those that run have begun
+        self._usual = USUAL  # seconds that a job takes, as a moving average
         self._cancels: set[asyncio.Task[None]] = set()
 
     def gauge(self) -> dict[str, int]:
@@ -100,7 +107,7 @@ class Threads:
         *,
         must: bool = False,
     ) -> Job:
-        """Give work to a thread, now or when one is free; `job.done` has the outcome.
+        """Give work to a thread, now or when one is free; `job.done` has the outcome, `Full` among them.
 
         Args:
             must: never refuse, because the caller has been answered in part already.
@@ -110,16 +117,28 @@ class Threads:
         """
         if not must and self.are_full():
             raise Full
-        job = Job(work, after)
+        job = Job(work, after, must=must)
         if len(self._running) < self.size:
             self._start(job)
         else:
             self._waiting.append(job)
         return job
 
+    async def do[T](self, work: Callable[[], T]) -> T:
+        """The outcome of work that must be done; if the caller is cancelled, it is left as `leave` has it."""
+        job = self.submit(work, must=True)
+        try:
+            outcome: T = await asyncio.shield(job.done)
+        except asyncio.CancelledError:
+            self.leave(job)
+            raise
+        return outcome
+
     def are_full(self) -> bool:
         """Whether a job that comes now would have to wait too long."""
-        return len(self._running) >= self.size and self._expected_wait() > PATIENCE
+        return len(self._running) >= self.size and (
+            len(self._waiting) >= WAITING or self._expected_wait() > PATIENCE
+        )
 
     def leave(self, job: Job) -> None:
         """Nobody waits for this job any more: take it out of the queue, or stop its query."""
@@ -141,14 +160,14 @@ class Threads:
 
     def _expected_wait(self) -> float:
         """Seconds until a job that comes now has a thread, if things go on as they do."""
-        now = time.monotonic()
         # While every thread hangs nothing ends, and the average tells of better times.
-        age = sum(now - (job.started or now) for job in self._running) / self.size
+        age = time.monotonic() - self._began / self.size
         return (len(self._waiting) + 1) * max(self._usual, age) / self.size
 
     def _start(self, job: Job) -> None:
         job.started = time.monotonic()
         self._running.add(job)
+        self._began += job.started
         # A context of its own: what a job sets, such as the language, stays with it.
         context = contextvars.Context()
         self._executor.submit(context.run, self._run, job)
@@ -165,16 +184,26 @@ class Threads:
 
     def _ended(self, job: Job, result: Any, error: BaseException | None) -> None:
         self._running.discard(job)
+        self._began = self._began - job.started if self._running and job.started else 0.0
         took = time.monotonic() - (job.started or 0.0)
         self._usual += 0.1 * (took - self._usual)
-        if self._waiting:
-            self._start(self._waiting.popleft())
+        self._start_next()
         if job.done.done():
             return
         if error is None:
             job.done.set_result(result)
         else:
             job.done.set_exception(error)
+
+    def _start_next(self) -> None:
+        longest = time.monotonic() - PATIENCE
+        while self._waiting:
+            job = self._waiting.popleft()
+            if job.came > longest or job.must:
+                self._start(job)
+                return
+            if not job.done.done():
+                job.done.set_exception(Full())
 
     async def _interrupt(self, job: Job) -> None:
         """Stop this job's query, and the next one if it goes on to another."""

@@ -10,6 +10,7 @@ import pytest
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from roadmap.server import http
 from roadmap.server.gunicorn_worker import StreamingServer, Worker
 from roadmap.server.http import Refusal, ServerProtocol
 from tests.service import free_port, wait_until
@@ -27,6 +28,9 @@ class Application:
         self.go = asyncio.Event()
         self.asked: list[str] = []
         self.full = False
+
+    def is_full(self) -> bool:
+        return self.full
 
     def refusal(self, scope: Any) -> Refusal | None:
         return REFUSAL if self.full and scope["path"] == "/page" else None
@@ -147,6 +151,46 @@ def test_a_refusal_needs_no_application_and_keeps_the_connection():
     assert asked == ["/last-close"]
 
 
+NOT_PLAIN = {
+    "a body": request("GET /page HTTP/1.1", "content-length: 2", body="ab"),
+    "a body in chunks": request(
+        "GET /page HTTP/1.1", "Transfer-Encoding: chunked", body="2\r\nab\r\n0\r\n\r\n"
+    ),
+    "two at once": request("GET /page HTTP/1.1") * 2,
+    "an escape in its path": request("GET /pag%65 HTTP/1.1"),
+    "in pieces": request("GET /page HTTP/1.1")[:20],
+}
+
+
+@pytest.mark.parametrize("name", NOT_PLAIN)
+def test_a_refusal_without_a_look_at_the_rest_is_for_plain_requests_only(name):
+    async def ask() -> bytes:
+        async with serving(ServerProtocol) as (application, port):
+            application.full = True
+            rest = [request("GET /page HTTP/1.1")[20:]] if name == "in pieces" else []
+            return await exchange(port, NOT_PLAIN[name], *rest, request("HEAD /page HTTP/1.1"), LAST)
+
+    statuses = re.findall(rb"HTTP/1.1 (\d+)", asyncio.run(ask()))
+    assert statuses == [b"503"] * (3 if name == "two at once" else 2) + [b"200"]
+
+
+def test_a_refusal_is_told_what_it_depends_on():
+    scopes: list[dict[str, Any]] = []
+
+    async def ask() -> bytes:
+        async with serving(ServerProtocol) as (application, port):
+            application.full = True
+            application.refusal = lambda scope: scopes.append(scope) or REFUSAL  # type: ignore[method-assign]
+            plain = request("GET /page?a=b HTTP/1.1", "ACCEPT-Language:  de ", "X-Forwarded-Proto: https")
+            return await exchange(port, plain, plain[:-2] + b"Connection: close\r\n\r\n")
+
+    assert asyncio.run(ask()).count(BODY) == 2
+    assert [scope["path"] for scope in scopes] == ["/page", "/page"]
+    for scope in scopes:
+        found = {name: value.strip() for name, value in scope["headers"]}
+        assert (found[b"accept-language"], found[b"x-forwarded-proto"]) == (b"de", b"https")
+
+
 @pytest.mark.parametrize("line", ["GET /page HTTP/1.0", "GET /page HTTP/1.1"])
 def test_a_refused_client_that_wants_to_close_is_closed(line):
     async def ask() -> bytes:
@@ -217,3 +261,35 @@ def test_a_connection_kept_alive_is_closed_when_it_has_been_idle_for_long():
     took, answered = asyncio.run(ask())
     assert 1 <= took < 7
     assert answered, "one that waits for its answer is left alone"
+
+
+def test_a_head_without_an_end_is_refused_and_one_that_is_slow_is_closed(monkeypatch):
+    monkeypatch.setattr(http, "HEAD_SECONDS", 1.0)
+
+    async def ask() -> tuple[bytes, float, float, bytes]:
+        async with serving(ServerProtocol) as (_, port):
+            loop = asyncio.get_running_loop()
+            endless_reader, endless = await asyncio.open_connection("127.0.0.1", port)
+            endless.write(b"GET /tuple HTTP/1.1\r\n")
+            for _ in range(http.MOST_HEAD // 1024 + 1):
+                await asyncio.sleep(0.005)
+                endless.write(b"x: " + b"y" * 1019 + b"\r\n")
+            refusal = await asyncio.wait_for(endless_reader.read(), 5)
+            began = loop.time()
+            silent_reader, silent = await asyncio.open_connection("127.0.0.1", port)
+            slow_reader, slow = await asyncio.open_connection("127.0.0.1", port)
+            slow.write(b"GET /tuple HTTP/1.1\r\nHost: loc")
+            seconds = []
+            for reader in (silent_reader, slow_reader):
+                assert await asyncio.wait_for(reader.read(), 10) == b""
+                seconds.append(loop.time() - began)
+            whole = await exchange(port, b"GET /last-close HTTP/1.1\r\n", b"Host: localhost\r\n\r\n")
+            for writer in (endless, silent, slow):
+                writer.close()
+            return refusal, *seconds, whole
+
+    refusal, silent, slow, whole = asyncio.run(ask())
+    assert refusal.startswith(b"HTTP/1.1 431 ")
+    assert 1 <= silent < 7
+    assert 1 <= slow < 7
+    assert whole.startswith(b"HTTP/1.1 200 ")
