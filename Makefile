@@ -17,7 +17,7 @@ run: .venv/requirements ## set up what is missing, then serve on PORT (8000) unt
 	@exec $(PYTHON) -m roadmap.server.run
 
 test: .venv/tests-requirements ## the whole suite, on a temporary PostgreSQL of its own
-	@exec $(PYTHON) -m pytest -p tests.no_skips $(ARGS)
+	@exec $(PYTHON) -m tests.suite $(ARGS)
 
 load: .venv/load-requirements ## the load tests against the peers; ONLY=joins for one row
 	@ONLY='$(ONLY)' exec $(PYTHON) -m tests.load

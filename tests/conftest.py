@@ -1,5 +1,7 @@
 """What the tests run against: a PostgreSQL, a database in it, and real processes of the service."""
 
+import fcntl
+import os
 import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -29,8 +31,16 @@ class Database:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def static_files() -> None:
-    call_command("collectstatic", interactive=False, verbosity=0)
+def static_files(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Collected once, however many test processes there are: each would take them away from the others meanwhile."""
+    folder = tmp_path_factory.getbasetemp()
+    with ((folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "static files").open(
+        "a"
+    ) as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not lock.tell():
+            call_command("collectstatic", interactive=False, verbosity=0)
+            lock.write("done")
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,7 @@
 """Real processes of the service, and the commands that an operator would run beside them."""
 
+import contextlib
+import itertools
 import json
 import os
 import secrets
@@ -18,6 +20,8 @@ import psycopg
 PROJECT = Path(__file__).resolve().parent.parent
 START = 60.0  # seconds that a process may take until it is ready
 STOP = 40.0
+FIRST_PORT, PORTS = 10_000, 2_000  # for each test process
+_ports = itertools.count(secrets.randbelow(PORTS))
 
 
 def environment(database_url: str, **variables: str) -> dict[str, str]:
@@ -48,9 +52,14 @@ def migrate(database_url: str) -> None:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port that nobody listens on; test processes side by side look in different places, below the system's own."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
+    for _ in range(PORTS):
+        port = FIRST_PORT + int(worker) * PORTS + next(_ports) % PORTS
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise RuntimeError("no port is free")
 
 
 def wait_until[T](condition: Callable[[], T], within: float, what: str) -> T:
