@@ -1,4 +1,4 @@
-"""`make test`: the tests side by side, then those that measure time, alone; `python -m tests.suite [pytest's arguments]`.
+"""`make test`: the tests side by side, then those that measure time; `python -m tests.suite [arguments of pytest]`.
 
 Most of the time a test waits, for a process to start or for an outage to pass, so a few at once need no more cores.
 """
