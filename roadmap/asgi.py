@@ -27,7 +27,7 @@ from healthcheck.asgi import Receive, Scope, Send  # noqa: E402
 from roadmap.runs import streams  # noqa: E402
 from roadmap.server import assets, client, lifespan, memory, resources  # noqa: E402
 from roadmap.server.django_pages import DjangoPages  # noqa: E402
-from roadmap.server.http import Refusal  # noqa: E402
+from roadmap.server.refusals import Refusal  # noqa: E402
 from waitlist.lane import PATHS, Lane  # noqa: E402
 
 trusted_proxies = settings.TRUSTED_PROXIES

@@ -18,6 +18,11 @@ HEADERS = (
     (b"vary", b"Accept-Encoding"),
     (b"x-content-type-options", b"nosniff"),
 )
+NOT_ALLOWED = {
+    "type": "http.response.start",
+    "status": 405,
+    "headers": ((b"allow", b"GET, HEAD"), (b"content-length", b"0"), (b"x-content-type-options", b"nosniff")),
+}
 
 
 class Asset:
@@ -60,6 +65,10 @@ class Assets:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         asset = self.by_path[scope["path"]]
+        if scope["method"] not in ("GET", "HEAD"):
+            await send(NOT_ALLOWED)
+            await send({"type": "http.response.body", "body": b""})
+            return
         accepted = next((value for name, value in scope["headers"] if name == b"accept-encoding"), b"")
         start, body = asset.compressed if b"gzip" in accepted else asset.plain
         await send(start)

@@ -18,21 +18,26 @@ from collections.abc import Iterator
 from http import HTTPStatus
 from typing import Any, cast
 
+from django.conf import settings
 from django.core import signals
 from django.core.handlers.asgi import ASGIHandler
 from django.core.handlers.base import BaseHandler
 from django.http.response import HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.template.loader import render_to_string
+from django.utils import translation
 
 from healthcheck import faults
 from healthcheck.asgi import Receive, Scope, Send
-from roadmap.server.http import Refusal
+from roadmap.server.refusals import Refusal
 from roadmap.server.threads import Full, Job, Threads
-from waitlist.rules import security_headers
+from waitlist.rules import language_of, security_headers
 
-MAX_BODY = 1024 * 1024  # bytes; Django itself refuses form data over DATA_UPLOAD_MAX_MEMORY_SIZE
 PART = 64 * 1024  # bytes of a streamed answer that are made in one turn of a thread
 LEFT = "roadmap.left"  # in the scope: set when nobody waits for the answer
+
+
+class TooLarge(Exception):
+    """The body is over `DATA_UPLOAD_MAX_MEMORY_SIZE`."""
 
 
 class Handler(ASGIHandler):
@@ -67,7 +72,7 @@ class DjangoPages:
     def refusal(self, scope: Scope) -> Refusal:
         """The answer for who comes while they are."""
         faults.record("pool_full", "threads")
-        return refusal_of(503, scope["scheme"], scope["path"].startswith("/api/"))
+        return refusal_of(503, scope["scheme"], scope["path"].startswith("/api/"), language(scope))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self.threads is None:
@@ -76,14 +81,14 @@ class DjangoPages:
         deadline = asyncio.get_running_loop().time() + self.deadline
         try:
             async with asyncio.timeout_at(deadline):
-                body = await read_body(receive)
+                body = await read_body(scope, receive)
         except TimeoutError:
             await refuse(scope, send, 408)
             return
-        if body is None:
-            return
-        if len(body) > MAX_BODY:
+        except TooLarge:
             await refuse(scope, send, 413)
+            return
+        if body is None:
             return
         try:
             job = self.threads.submit(functools.partial(self.handler.respond, scope, body), close)
@@ -95,7 +100,7 @@ class DjangoPages:
         try:
             response = await self._outcome(job, listener, deadline, scope, send)
             if response is not None:
-                await self._send(self.threads, response, listener, send)
+                await self._send(self.threads, response, listener, scope["path"], send)
         except Full:
             faults.record("pool_full", "threads")
             await refuse(scope, send, 503)
@@ -107,8 +112,8 @@ class DjangoPages:
     ) -> HttpResponseBase | None:
         """The response, or None if the client left or the deadline came first."""
         assert self.threads is not None  # noqa: S101  # the job came from them
-        left = asyncio.get_running_loop().time()
-        await asyncio.wait({job.done, listener}, timeout=deadline - left, return_when=asyncio.FIRST_COMPLETED)
+        seconds = deadline - asyncio.get_running_loop().time()
+        await asyncio.wait({job.done, listener}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         if job.done.done():
             response: HttpResponseBase = job.done.result()
             return response
@@ -122,7 +127,12 @@ class DjangoPages:
         return None
 
     async def _send(
-        self, threads: Threads, response: HttpResponseBase, listener: asyncio.Future[Any], send: Send
+        self,
+        threads: Threads,
+        response: HttpResponseBase,
+        listener: asyncio.Future[Any],
+        path: str,
+        send: Send,
     ) -> None:
         headers = [
             (name.lower().encode("ascii"), value.encode("latin-1")) for name, value in response.items()
@@ -137,15 +147,33 @@ class DjangoPages:
         # A thread makes each part and is free while the client takes it.
         parts = iter(response)
         try:
-            while not listener.done():
-                part = await threads.submit(functools.partial(take, parts), must=True).done
-                await send({"type": "http.response.body", "body": part, "more_body": bool(part)})
-                if not part:
-                    break
-            else:
-                faults.record("client_gone", "a streamed answer")
+            part = b"some"
+            while part and not listener.done():
+                part = await self._part(threads, parts, listener)
+                if not listener.done():
+                    await send({"type": "http.response.body", "body": part, "more_body": bool(part)})
+        except Exception as error:
+            fault = faults.classify(error)
+            if fault is None:
+                raise
+            # What is there has been sent: the connection ends without the answer's end, and the client knows.
+            faults.record(fault, path, error)
+        else:
+            if listener.done() and part:
+                faults.record("client_gone", path)
         finally:
             await threads.submit(response.close, must=True).done
+
+    async def _part(self, threads: Threads, parts: Iterator[bytes], listener: asyncio.Future[Any]) -> bytes:
+        """The next part; if the client leaves meanwhile, its query is stopped."""
+        job = threads.submit(functools.partial(take, parts), must=True)
+        await asyncio.wait({job.done, listener}, return_when=asyncio.FIRST_COMPLETED)
+        if not job.done.done():
+            threads.leave(job)
+            await asyncio.wait({job.done})
+            return b"" if job.done.cancelled() or job.done.exception() else b"some"
+        part: bytes = job.done.result()
+        return part
 
 
 def close(response: HttpResponseBase | None) -> None:
@@ -166,8 +194,15 @@ def take(parts: Iterator[bytes]) -> bytes:
     return content
 
 
-async def read_body(receive: Receive) -> bytes | None:
-    """The body, as far as `MAX_BODY` and a piece more; None if the client left."""
+async def read_body(scope: Scope, receive: Receive) -> bytes | None:
+    """The whole body; None if the client left.
+
+    Raises:
+        TooLarge: it is, or says that it will be.
+    """
+    announced = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
+    if not announced.isdigit() or len(announced) > 9 or int(announced) > settings.DATA_UPLOAD_MAX_MEMORY_SIZE:
+        raise TooLarge
     parts: list[bytes] = []
     size = 0
     while True:
@@ -177,21 +212,29 @@ async def read_body(receive: Receive) -> bytes | None:
             return None
         parts.append(message.get("body", b""))
         size += len(parts[-1])
-        if size > MAX_BODY or not message.get("more_body", False):
+        if size > settings.DATA_UPLOAD_MAX_MEMORY_SIZE:
+            raise TooLarge
+        if not message.get("more_body", False):
             return b"".join(parts)
+
+
+def language(scope: Scope) -> str:
+    """The site's language that suits who asks best."""
+    return language_of(next((value for name, value in scope["headers"] if name == b"accept-language"), b""))
 
 
 async def refuse(scope: Scope, send: Send, status: int) -> None:
     """An answer that needs no thread."""
-    refusal = refusal_of(status, scope["scheme"], scope["path"].startswith("/api/"))
+    refusal = refusal_of(status, scope["scheme"], scope["path"].startswith("/api/"), language(scope))
     await send({"type": "http.response.start", "status": refusal.status, "headers": refusal.headers})
     await send({"type": "http.response.body", "body": refusal.body})
 
 
 @functools.cache
-def refusal_of(status: int, scheme: str, is_api: bool) -> Refusal:
+def refusal_of(status: int, scheme: str, is_api: bool, language: str) -> Refusal:
     """Nothing in it is the caller's own."""
-    content = _problem(status) if is_api else _page(status)
+    with translation.override(language):
+        content = _problem(status) if is_api else _page(status)
     headers = [
         (b"content-type", b"application/problem+json" if is_api else b"text/html; charset=utf-8"),
         (b"content-length", str(len(content)).encode()),

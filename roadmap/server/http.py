@@ -19,7 +19,6 @@ What this leans on of uvicorn's insides; `tests/roadmap/test_framework_internals
 
 import asyncio
 import functools
-import re
 from collections.abc import MutableMapping
 from typing import Any, NamedTuple, Protocol, cast
 from urllib.parse import unquote
@@ -28,30 +27,10 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from healthcheck.asgi import Receive, Scope, Send
+from roadmap.server.refusals import Headers, Refusal, plain_get
 
 MOST_HEAD = 32 * 1024  # bytes of a head, behind the piece that it begins in
 HEAD_SECONDS = 20.0  # that a head may take
-
-Headers = tuple[tuple[bytes, bytes], ...]
-
-# A request without a body, whose path stands for itself.
-PLAIN = re.compile(rb"GET (/[!-$&->@-~]*)(?:\?[!-~]*)? HTTP/1\.1(?=\r\n)")
-# The headers that a refusal depends on, and those that make a request less plain than it looks.
-TELLING = re.compile(
-    rb"\r\n(accept-language|x-forwarded-proto|connection|content-length|transfer-encoding|expect|upgrade):"
-    rb"[ \t]*([^\r\n]*)",
-    re.IGNORECASE,
-)
-FOR_REFUSALS = (b"accept-language", b"x-forwarded-proto")
-
-
-class Refusal(NamedTuple):
-    """A whole answer."""
-
-    status: int
-    headers: Headers
-    body: bytes
-
 
 HEAD_TOO_LARGE = Refusal(431, ((b"content-length", b"0"), (b"connection", b"close")), b"")
 
@@ -63,7 +42,7 @@ class Application(Protocol):
         """Whether some requests are refused now; it costs next to nothing to ask."""
 
     def refusal(self, scope: Scope) -> Refusal | None:
-        """The answer for a request that nobody can take now, by its path, its scheme and `FOR_REFUSALS`."""
+        """The answer for a request that nobody can take now, by its path, scheme and `FOR_REFUSALS` headers."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None: ...
 
@@ -296,15 +275,9 @@ class ServerProtocol(HttpToolsProtocol):
             or not (self.cycle is None or self.cycle.response_complete)
         ):
             return False
-        line = PLAIN.match(data)
-        if line is None or data.find(b"\r\n\r\n") != len(data) - 4:
-            return False
-        headers = [(name.lower(), value) for name, value in TELLING.findall(data)]
-        for name, value in headers:
-            if name not in FOR_REFUSALS and (name, value.lower()) != (b"connection", b"keep-alive"):
-                return False
-        scope = {"path": line[1].decode("ascii"), "scheme": self.scheme, "headers": headers}
-        if refusal := self.app.refusal(scope):
+        scope = plain_get(data)
+        refusal = scope and self.app.refusal({**scope, "scheme": self.scheme})
+        if refusal:
             self._refuse(refusal, "GET", keep_alive=True)
         return refusal is not None
 

@@ -12,7 +12,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from roadmap.server import http
 from roadmap.server.gunicorn_worker import StreamingServer, Worker
-from roadmap.server.http import Refusal, ServerProtocol
+from roadmap.server.http import ServerProtocol
+from roadmap.server.refusals import Refusal
 from tests.service import free_port, wait_until
 
 BODY = b"hello world"
