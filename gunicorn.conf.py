@@ -4,6 +4,7 @@ gunicorn finds this file by itself in the folder that it is started in.
 """
 
 import os
+import resource
 import socket
 import sys
 from typing import Any
@@ -45,6 +46,24 @@ forwarded_allow_ips = ""
 control_socket_disable = True  # another way to add workers past the plan
 
 
+FILES = 16_384  # that a process may have open: each client is one, and a launch day brings 10,000
+
+
+def raise_file_limit(server: Any) -> None:
+    """Take all the open files that the system allows; its usual 1,024 are for programs with no clients."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    allowed = FILES if hard == resource.RLIM_INFINITY else hard
+    if 0 <= soft < allowed:  # -1: it has no limit
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    if allowed < FILES:
+        server.log.warning(
+            "The system allows each process %d open files, and every client takes one: "
+            "raise the hard limit (LimitNOFILE, ulimit -Hn) to at least %d.",
+            allowed,
+            FILES,
+        )
+
+
 def refuse(server: Any, sentence: str) -> None:
     server.log.error(sentence)
     sys.exit(1)
@@ -58,6 +77,7 @@ def on_starting(server: Any) -> None:
             f"gunicorn was told to start {server.cfg.workers} processes, but the plan is made for "
             f"{planned}; set WEB_CONCURRENCY instead of -w or GUNICORN_CMD_ARGS.",
         )
+    raise_file_limit(server)
     found = report.take()
     if found.refusal:
         refuse(server, found.refusal)
