@@ -71,19 +71,25 @@ class Watch:
         """Ask until cancelled; an outage of any length ends in a new connection."""
         while True:
             try:
-                kwargs = connection_kwargs("watch", autocommit=True, connect_timeout=CONNECT_TIMEOUT)
-                async with await AsyncConnection.connect(**kwargs) as connection:
-                    self.missing_migrations = None
-                    listening: set[str] = set()
-                    while True:
-                        await self._ask(connection)
-                        await self._listen(connection, listening)
-                        async for heard in connection.notifies(timeout=PING):
-                            if tell := _subscribers.get(heard.channel):
-                                tell(heard.payload)
-            except psycopg.Error as error:
-                self._note_loss(error)
+                await self._run_until_lost()
+            except Exception:
+                # A mistake, ours or of a driver: with the watch gone, the process would never be ready again.
+                logger.exception("The watch stumbled, and starts over")
             await asyncio.sleep(RETRY)
+
+    async def _run_until_lost(self) -> None:
+        try:
+            kwargs = connection_kwargs("watch", autocommit=True, connect_timeout=CONNECT_TIMEOUT)
+            async with await AsyncConnection.connect(**kwargs) as connection:
+                self.missing_migrations = None
+                listening: set[str] = set()
+                while True:
+                    await self._ask(connection)
+                    await self._listen(connection, listening)
+                    async for heard in connection.notifies(timeout=PING):
+                        _tell(heard.channel, heard.payload)
+        except psycopg.Error as error:
+            self._note_loss(error)
 
     async def _ask(self, connection: AsyncConnection) -> None:
         first = self.look is None
@@ -101,11 +107,11 @@ class Watch:
 
     async def _listen(self, connection: AsyncConnection, listening: set[str]) -> None:
         """Listen to what this connection does not listen to yet; what was announced before is lost."""
-        for channel, tell in [*_subscribers.items()]:
+        for channel in [*_subscribers]:
             if channel not in listening:
                 await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
                 listening.add(channel)
-                tell(None)
+                _tell(channel, None)
 
     async def _count_missing(self, connection: AsyncConnection) -> int:
         try:
@@ -167,6 +173,17 @@ def subscribe(channel: str, tell: Subscriber) -> None:
 
 def unsubscribe(channel: str) -> None:
     _subscribers.pop(channel, None)
+
+
+def _tell(channel: str, payload: str | None) -> None:
+    """A subscriber's mistake is its own: the others hear on, and the watch goes on."""
+    tell = _subscribers.get(channel)
+    if tell is None:
+        return
+    try:
+        tell(payload)
+    except Exception:
+        logger.exception("The subscriber of %s failed", channel)
 
 
 def current() -> Watch | None:
