@@ -3,9 +3,5 @@
 from roadmap.settings import *  # noqa: F403  # all of them
 
 ROOT_URLCONF = "tests.reference_urls"
-MIDDLEWARE = [
-    *MIDDLEWARE,  # noqa: F405
-    "django.middleware.http.ConditionalGetMiddleware",
-]
 CSRF_TRUSTED_ORIGINS = ["https://shop.example", "https://*.partner.example"]
 ALLOWED_HOSTS = ["localhost", "127.0.0.1", "[::1]", ".waitlist.example"]

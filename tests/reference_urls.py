@@ -3,15 +3,19 @@
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import path
 from django.utils.translation import get_language
-from django.views.decorators.http import require_http_methods
+from django.views.decorators.http import etag, require_http_methods
 
 from roadmap.urls import *  # noqa: F403
 from roadmap.urls import urlpatterns as pages
 
+ETAG = 'W/"reference"'
+
 
 @require_http_methods(["GET", "HEAD", "POST"])
+@etag(lambda request: ETAG if request.method != "POST" else None)
 def landing(request: HttpRequest) -> HttpResponse:
     if request.method == "POST":
+        request.POST.get("email")
         return HttpResponseRedirect("/thanks")
     return HttpResponse("landing", headers={"Content-Language": get_language()})
 
@@ -23,6 +27,7 @@ def thanks(request: HttpRequest) -> HttpResponse:
 
 @require_http_methods(["POST", "OPTIONS"])
 def join(request: HttpRequest) -> HttpResponse:
+    request.body  # noqa: B018  # Django judges its length when it is asked for
     return HttpResponse(status=202)
 
 

@@ -33,8 +33,11 @@ class Request:
             headers.clear()
             for name, value in scope["headers"]:
                 headers[name] = headers[name] + b"," + value if name in headers else value
-        self.host = rules.allowed_host(headers.get(b"host", _server_name(scope)))
-        self.language = rules.language_of(headers.get(b"accept-language", b""))
+        host = headers.get(b"host")
+        if host is None:
+            host = _server_name(scope)
+        self.host = rules.allowed_host(host) if len(host) <= rules.LONGEST else None
+        self.language = rules.language_of(headers.get(b"accept-language", b"")[: rules.LONGEST + 1])
 
     @property
     def content_type(self) -> bytes:
@@ -50,9 +53,9 @@ class Reply:
 
     async def page(self, page: pages.Page) -> None:
         wanted = self.request.headers.get(b"if-none-match")
-        if wanted is not None and (page.etag in wanted or wanted.strip() == b"*"):
+        if wanted is not None and rules.is_known(page.etag, wanted):
             await self.send(304, list(page.headers[:-1]), b"")
-        elif b"gzip" in self.request.headers.get(b"accept-encoding", b""):
+        elif rules.accepts_gzip(self.request.headers.get(b"accept-encoding", b"")):
             await self.send(200, page.compressed_headers, page.compressed)
         else:
             await self.send(200, page.headers, page.content)
@@ -164,5 +167,6 @@ def complete(headers: tuple[Header, ...], scheme: str) -> tuple[Header, ...]:
 
 def _server_name(scope: Scope) -> bytes:
     """What stands in for a missing `Host`: the address that was connected to, as Django has it."""
-    server = scope.get("server")
-    return server[0].encode() if server else b""
+    name, port = scope.get("server") or ("", None)
+    usual = 443 if scope["scheme"] == "https" else 80
+    return f"{name}:{port}".encode() if port and port != usual else name.encode()
