@@ -155,7 +155,10 @@ class Reply:
         if request.path == API and rules.cors_is_on():
             headers = [*headers, (b"vary", b"Origin")]
             if origin := rules.cors_origin(request.headers):
-                headers.append((b"access-control-allow-origin", origin))
+                headers += [
+                    (b"access-control-allow-origin", origin),
+                    (b"access-control-expose-headers", b"Retry-After"),
+                ]
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
         await self._send({"type": "http.response.body", "body": b"" if request.method == "HEAD" else content})
 
