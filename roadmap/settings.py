@@ -12,6 +12,7 @@ from roadmap import plan
 from roadmap.database import database_from_url
 from roadmap.environment import BadValue, Reader
 from roadmap.mailers import read_email_url
+from roadmap.origins import read_hosts, read_origins
 from roadmap.server import role
 from roadmap.server.places import DATABASE, ROLE, SOCKET_PORT, database_url, url
 from waitlist.limits import BadRate, read_rate
@@ -107,9 +108,16 @@ DEBUG = False  # in development too: what one sees there is what visitors get
 SECRET_KEY = required(
     "SECRET_KEY", "for development on this machine only; production refuses to start without its own"
 )
-ALLOWED_HOSTS = [h for h in required("ALLOWED_HOSTS", "localhost,.localhost,127.0.0.1,[::1]").split(",") if h]
-CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
-CORS_ALLOWED_ORIGINS = env.list("CORS_ALLOWED_ORIGINS", default=[])
+try:
+    ALLOWED_HOSTS = read_hosts(
+        "ALLOWED_HOSTS", required("ALLOWED_HOSTS", "localhost,.localhost,127.0.0.1,[::1]")
+    )
+    CSRF_TRUSTED_ORIGINS = read_origins(
+        "CSRF_TRUSTED_ORIGINS", env.list("CSRF_TRUSTED_ORIGINS", default=[]), wildcards=True
+    )
+    CORS_ALLOWED_ORIGINS = read_origins("CORS_ALLOWED_ORIGINS", env.list("CORS_ALLOWED_ORIGINS", default=[]))
+except BadValue as error:
+    raise ImproperlyConfigured(str(error)) from None
 SECURE_CSP = {
     "default-src": [CSP.SELF],
     "base-uri": [CSP.NONE],
