@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import psycopg
 from psycopg import errors
-from psycopg_pool import PoolClosed, PoolTimeout, TooManyRequests
+from psycopg_pool import PoolTimeout, TooManyRequests
 
 from healthcheck import pools
 
@@ -109,9 +109,9 @@ def classify(error: BaseException) -> str | None:
             return "server_refused"
         if isinstance(cause, errors.ConnectionTimeout):
             return "connect_failed"
-        if isinstance(cause, psycopg.OperationalError):
+        if isinstance(cause, psycopg.OperationalError):  # a closed pool's too
             return _classify_operational(cause)
-        if isinstance(cause, psycopg.InterfaceError | PoolClosed):
+        if isinstance(cause, psycopg.InterfaceError):
             return "connection_lost"
     return None
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from django.db import OperationalError as DjangoOperationalError
-from psycopg_pool import ConnectionPool, PoolTimeout, TooManyRequests
+from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
 
 from healthcheck import faults
 from roadmap.server.postgres import PrivatePostgres
@@ -198,6 +198,14 @@ def test_a_full_pool_and_its_full_queue(database: Database):
     assert faults.classify(TooManyRequests("queue full")) == "pool_full"
 
 
+def test_a_closed_pool_has_lost_its_connections(database: Database):
+    with ConnectionPool(database.url, min_size=1, open=True) as pool:
+        pass
+    with pytest.raises(PoolClosed) as closed:
+        pool.getconn()
+    assert faults.classify(closed.value) == "connection_lost"
+
+
 def test_djangos_wrapper_is_looked_through():
     """Both of a pool's errors come as the same one of Django's; the cause tells."""
     try:
@@ -208,7 +216,14 @@ def test_djangos_wrapper_is_looked_through():
 
 
 @pytest.mark.parametrize(
-    "error", [ValueError("x"), psycopg.errors.UniqueViolation("x"), psycopg.errors.DiskFull("x")]
+    "error",
+    [
+        ValueError("x"),
+        psycopg.errors.UniqueViolation("x"),
+        psycopg.errors.DiskFull("x"),
+        psycopg.errors.DeadlockDetected("x"),
+        psycopg.errors.SerializationFailure("x"),
+    ],
 )
 def test_what_is_no_fault_of_a_connection_has_no_class(error: Exception):
     assert faults.classify(error) is None
