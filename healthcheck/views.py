@@ -33,9 +33,14 @@ def health() -> Answer:
     answers = current is not None and current.answers
     notes = [*_full(figures), *_queued(gauges), *_server_notes(current)]
     notes += [f"{fault} within the last minute" for fault in faults.recent()]
-    if not answers and not any(pool["idle"] for pool in figures.values()):
+    if current is not None and current.server_is_gone:
         status = "fail"
-        notes.insert(0, "the database does not answer, and no pool has a connection left")
+        notes.insert(0, "the database does not answer")
+    elif not answers and not any(pool["idle"] for pool in figures.values()):
+        status = "fail"
+        notes.insert(
+            0, "the database does not answer the watch connection, and no pool has a connection left"
+        )
     else:
         if not answers:
             notes.insert(0, "the database does not answer the watch connection")
@@ -54,8 +59,9 @@ def health() -> Answer:
 def _full(figures: dict[str, dict[str, int]]) -> list[str]:
     notes = []
     for name, pool in figures.items():
-        # A join writer holds its only connection whenever it writes; what tells is its backlog.
-        if pool["used"] >= pool["max"] > 1 or pool["waiting"]:
+        # A join writer may hold its only connection whenever it writes; what tells is its backlog.
+        is_full = pool["used"] >= pool["max"] and name != "joins"
+        if is_full or pool["waiting"]:
             notes.append(
                 f"{name}: {pool['used']} of {pool['max']} connections used, {pool['waiting']} waiting"
             )
@@ -67,7 +73,8 @@ def _queued(gauges: dict[str, dict[str, int]]) -> list[str]:
     for name, gauge in gauges.items():
         level = gauge.get("busy", gauge.get("backlog", 0))
         if level >= gauge.get("max", level + 1) or gauge.get("waiting", 0):
-            notes.append(f"{name}: {level} at work, {gauge.get('waiting', 0)} waiting")
+            waiting = gauge.get("waiting", gauge.get("backlog", 0))
+            notes.append(f"{name}: {gauge.get('busy', 0)} at work, {waiting} waiting")
     return notes
 
 

@@ -25,6 +25,7 @@ from healthcheck.connecting import connection_kwargs
 
 PING = 1.0  # seconds between two questions
 FRESH = 2.5  # seconds for which an answer counts
+GONE = 5.0  # seconds without one after which it is not this connection alone; a cut one is back long before
 RETRY = 0.5  # seconds between two connects
 CONNECT_TIMEOUT = 5  # seconds; the plan's own is too long for a process that wants to be ready
 
@@ -55,12 +56,25 @@ class Watch:
 
     @property
     def answers(self) -> bool:
-        return time.monotonic() - self._answered < FRESH
+        return not self._lost and time.monotonic() - self._answered < FRESH
+
+    @property
+    def server_is_gone(self) -> bool:
+        """Whether the server has been silent for `GONE` seconds: it hangs, or is not there.
+
+        Not while it answers, and only refuses this connection: those that are open may go on.
+        """
+        silent = time.monotonic() - self._answered > GONE
+        return silent and self._why_silent() in ("connect_failed", "connection_lost")
+
+    def _why_silent(self) -> str:
+        """The class of why there is no fresh answer; a statement without an end is a loss that nobody told us of."""
+        return self.reason if self._lost or self.look is None else "connection_lost"
 
     def not_ready(self) -> str | None:
         """The class of the reason why this process should get no requests yet, or None."""
         if not self.answers:
-            return self.reason if self._lost or self.look is None else "connection_lost"
+            return self._why_silent()
         if self.missing_migrations != 0:
             return "migrations_missing"
         if self.expected - {pool.name for pool in pools.announced()}:
@@ -122,13 +136,11 @@ class Watch:
 
     def _note_loss(self, error: psycopg.Error) -> None:
         first = self.look is None and self.reason == "starting"
-        self.reason = faults.classify(error) or "connection_lost"
-        faults.record(self.reason, "the watch", error)
+        self.reason = _count(error, "the watch") or "connection_lost"
         if first:
             logger.warning("%s; the server could not be asked what it allows", describe())
         if not self._lost:
             self._lost = True
-            self._answered = float("-inf")
             self._heal()
 
     def _heal(self) -> None:
@@ -147,7 +159,17 @@ async def _check(name: str, check: object) -> None:
         else:
             await asyncio.to_thread(check)  # type: ignore[arg-type]
     except psycopg.Error as error:
-        faults.record(faults.classify(error) or "connection_lost", f"the {name} pool", error)
+        _count(error, f"the {name} pool")
+
+
+def _count(error: psycopg.Error, where: str) -> str | None:
+    """The class of the fault, counted; None for what is no fault of a connection, such as a full disk."""
+    fault = faults.classify(error)
+    if fault is None:
+        logger.error("A statement of %s failed: %s", where, error)
+    else:
+        faults.record(fault, where, error)
+    return fault
 
 
 def describe() -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from healthcheck.watch import GONE
 from tests.client import API, Client, run
 from tests.service import query, wait_until
 
@@ -144,6 +145,11 @@ async def seconds_of(url: str, path: str, times: int = 20) -> tuple[set[int], fl
     return {answer.status for answer in answers}, max(answer.seconds for answer in answers)
 
 
+def failed(web):
+    answer = web.get("/health")
+    return answer if answer.status_code == 503 and answer.json()["status"] == "fail" else None
+
+
 def test_health_answers_within_100_ms_while_postgresql_is_frozen_and_heals(start, own_postgres, own_database):
     web = start("web", own_database)
     assert web.join("before@example.com").status_code == 202
@@ -153,18 +159,23 @@ def test_health_answers_within_100_ms_while_postgresql_is_frozen_and_heals(start
         os.kill(pid, signal.SIGSTOP)
     try:
         not_ready = wait_until(lambda: not_ready_for(web, "connection_lost"), 5, "it is not ready")
-        for path, expected in (("/health", {200}), ("/health/live", {200}), ("/health/ready", {503})):
+        # It may have been this one connection.
+        assert web.get("/health").status_code == 200
+        gone = wait_until(lambda: failed(web), 5, "it fails: nobody can be answered who needs the database")
+        idle = gone.json()["pools"]["orm"]["idle"]
+        for path, expected in (("/health", {503}), ("/health/live", {200}), ("/health/ready", {503})):
             statuses, slowest = run(seconds_of(web.url, path))
             assert statuses == expected, path
             assert slowest < 0.1, path
-        health = web.health()
     finally:
         for pid in frozen:
             os.kill(pid, signal.SIGCONT)
     assert not_ready.headers["retry-after"]
-    assert health["status"] == "warn"
-    assert "the database does not answer the watch connection" in health["notes"]
+    assert gone.headers["retry-after"]
+    assert gone.json()["notes"][0] == "the database does not answer"
+    assert idle > 0, "connections that look fine are no reason to pass"
     wait_until(web.is_ready, 3, "it is ready again")
+    assert web.get("/health").status_code == 200
     assert web.join("after@example.com").status_code == 202
 
 
@@ -238,6 +249,27 @@ def test_a_lost_watch_connection_comes_back_and_meanwhile_the_pools_serve(web, d
     wait_until(lambda: web.health()["faults"]["connection_lost"] >= 1, 3, "the loss is noticed")
     wait_until(web.is_ready, 3, "it is ready again")
     assert web.get("/health").status_code == 200
+
+
+def test_a_watch_that_is_cut_again_and_again_fails_nobody(web, database):
+    until = time.monotonic() + 2 * GONE
+    cuts, statuses = 0, set()
+    while time.monotonic() < until:
+        cut(database, "watch")
+        cuts += 1
+        statuses.add(web.get("/health").status_code)
+        assert web.join(f"{cuts}@example.com").status_code == 202
+    assert cuts > 10
+    assert statuses == {200}
+
+
+def test_a_server_that_is_gone_fails_although_nobody_has_asked_for_a_connection(
+    start, own_postgres, own_database
+):
+    web = start("web", own_database)
+    own_postgres.stop()
+    gone = wait_until(lambda: failed(web), 10, "it fails")
+    assert gone.json()["notes"][0].startswith("the database does not answer")
 
 
 @pytest.mark.parametrize("path", ["/health", "/health/live", "/health/ready"])

@@ -1,11 +1,13 @@
 """The server at its `max_connections`: everybody says so, who is connected goes on, and all recovers."""
 
 import contextlib
+import time
 from collections.abc import Iterator
 
 import psycopg
 import pytest
 
+from healthcheck.watch import GONE
 from tests.client import join_all, run
 from tests.conftest import Database, copy_database
 from tests.people import sign_in
@@ -97,10 +99,22 @@ def test_who_is_connected_goes_on_and_everybody_says_what_is_so(start, small_dat
     assert None not in answers.values()
     assert web.get("/admin/", headers={"Cookie": cookie}).status_code == 200
 
+    stays_served(web, 2 * GONE)
+
     fillers.leave()
     wait_until(web.is_ready, 3, "it is ready again")
     assert manage(small_database.url, "check_pools").returncode == 1
     assert not said(web, "the database does not answer the watch connection")
+
+
+def stays_served(web, seconds: float) -> None:
+    """However long the watch is refused: the server is there, and so are the pools' connections."""
+    until, number = time.monotonic() + seconds, 0
+    while time.monotonic() < until:
+        number += 1
+        assert web.join(f"while full {number}@example.com".replace(" ", ".")).status_code == 202
+        health = web.get("/health")
+        assert (health.status_code, health.json()["status"]) == (200, "warn")
 
 
 def over_the_line(web) -> bool:
