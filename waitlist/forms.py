@@ -65,7 +65,7 @@ def read_form(body: bytes) -> Form:
             )
         )
     except ValueError:
-        raise Malformed(_("The form could not be read.")) from None
+        raise Malformed("The form is not one in UTF-8, or has too many fields.") from None
     return Form(fields.get("email", ""), fields.get("source", ""), fields.get("website", ""))
 
 

@@ -40,18 +40,17 @@ class Lane:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope)
-        reply = Reply(request, send)
+        reply = Reply(request, send, self.pages[request.language])
         if request.host is None:
-            await reply.problem(400, "This site does not answer to that host name.")
+            await reply.refuse(400, "This site does not answer to that host name.")
         elif request.method == "POST" and request.path != "/thanks":
             await (self._refusal(request, reply) or self._join(request, receive, reply))
         elif request.method in ("GET", "HEAD") and request.path != API:
-            page = self.pages[request.language]
-            await reply.page(page.landing if request.path == "/" else page.thanks)
+            await (reply.landing() if request.path == "/" else reply.thanks())
         elif request.method == "OPTIONS" and request.path == API:
             await reply.preflight()
         else:
-            await reply.problem(405, "This path does not take that method.", {"allow": METHODS[request.path]})
+            await reply.refuse(405, "This path does not take that method.", {"allow": METHODS[request.path]})
 
     def _refusal(self, request: Request, reply: Reply) -> Awaitable[None] | None:
         """The answer to a join that is refused whatever its body is."""
@@ -60,11 +59,11 @@ class Lane:
         if rules.cross_site(request.scheme, request.host or "", request.headers) and not (
             from_api and rules.cors_origin(request.headers)
         ):
-            return reply.problem(403, "Joins from other sites’ pages are not taken.")
+            return reply.refuse(403, "Joins from other sites’ pages are not taken.")
         if request.content_type != expected:
-            return reply.problem(415, f"The body must be {expected.decode()}.")
+            return reply.refuse(415, f"The body must be {expected.decode()}.")
         if self.limiter and (wait := self.limiter.wait(request.client)):
-            return reply.too_many(wait, self.pages[request.language].too_many)
+            return reply.too_many(wait)
         return None
 
     async def _join(self, request: Request, receive: Receive, reply: Reply) -> None:
@@ -78,24 +77,24 @@ class Lane:
                     await self._write(row)
         except TimeoutError:
             if body is None:
-                await reply.problem(408, "The body did not arrive in time.", {"connection": "close"})
+                await reply.refuse(408, "The body did not arrive in time.", {"connection": "close"})
             else:
                 faults.record("deadline", "joins")
-                await reply.busy(self.pages[request.language])
+                await reply.busy()
         except BacklogFull:
             faults.record("pool_full", "joins")
-            await reply.busy(self.pages[request.language])
+            await reply.busy()
         except Refused:
-            await reply.busy(self.pages[request.language])
+            await reply.busy()
         except ClientGone:
             faults.record("client_gone", "joins")
         except TooLarge:
             text = f"The body may have at most {MAX_BODY} bytes."
-            await reply.problem(413, text, {"connection": "close"})
+            await reply.refuse(413, text, {"connection": "close"})
         except (Malformed, Invalid):
             await reply.not_taken(read, body or b"")
         else:
-            await reply.joined(self.pages[request.language])
+            await reply.joined()
 
     def _write(self, row: Row) -> asyncio.Future[None]:
         if self.writer is None:

@@ -12,9 +12,19 @@ from django.utils.translation import gettext_noop
 
 from waitlist.rules import Header
 
-TOO_MANY = gettext_noop(
-    "Too many people have joined from your network just now. Please try again in a minute."
-)
+UNREADABLE = gettext_noop("Your browser sent something that we could not read.")
+# Why somebody gets the first page again, by the status; the reason of a bad address is in its own words.
+REASONS = {
+    400: UNREADABLE,
+    403: gettext_noop("The form was sent from a page of another site. Please use this one."),
+    405: UNREADABLE,
+    408: gettext_noop("What you sent did not arrive in time."),
+    413: gettext_noop("What you sent is too long to be an e-mail address."),
+    415: UNREADABLE,
+    429: gettext_noop(
+        "Too many people have joined from your network just now. Please try again in a minute."
+    ),
+}
 MAX_AGE = b"public, max-age=0, must-revalidate"  # the ETag makes asking again cheap
 
 
@@ -36,7 +46,7 @@ class Pages:
     landing: Page
     thanks: Page
     busy: bytes
-    too_many: bytes
+    refused: dict[int, bytes]  # by the status
     joined: bytes  # the API's answer
     joined_headers: tuple[Header, ...]
 
@@ -50,7 +60,10 @@ def render_all() -> dict[str, Pages]:
                 landing=_page(render_landing(), language),
                 thanks=_page(render_to_string("waitlist/thanks.html").encode(), language),
                 busy=render_to_string("503.html").encode(),
-                too_many=render_landing(error=translation.gettext(TOO_MANY)),
+                refused={
+                    status: render_landing(error=translation.gettext(reason))
+                    for status, reason in REASONS.items()
+                },
                 joined=(joined := _joined()),
                 joined_headers=(
                     (b"content-type", b"application/json"),
@@ -61,11 +74,12 @@ def render_all() -> dict[str, Pages]:
     return rendered
 
 
-def render_landing(email: str = "", source: str = "", error: str = "") -> bytes:
+def render_landing(
+    email: str = "", source: str = "", error: str = "", *, address_is_bad: bool = False
+) -> bytes:
     """The landing page in the language that is active, with what was typed and why it was not taken."""
-    return render_to_string(
-        "waitlist/landing.html", {"email": email, "source": source, "error": error}
-    ).encode()
+    context = {"email": email, "source": source, "error": error, "address_is_bad": address_is_bad}
+    return render_to_string("waitlist/landing.html", context).encode()
 
 
 def _page(content: bytes, language: str) -> Page:

@@ -47,11 +47,19 @@ class Request:
 class Reply:
     """Answers one request; every answer carries the security headers."""
 
-    def __init__(self, request: Request, send: Send):
+    def __init__(self, request: Request, send: Send, own: pages.Pages):
+        """`own`: the pages in the visitor's language."""
         self.request = request
         self._send = send
+        self._own = own
 
-    async def page(self, page: pages.Page) -> None:
+    def landing(self) -> Awaitable[None]:
+        return self._page(self._own.landing)
+
+    def thanks(self) -> Awaitable[None]:
+        return self._page(self._own.thanks)
+
+    async def _page(self, page: pages.Page) -> None:
         wanted = self.request.headers.get(b"if-none-match")
         if wanted is not None and rules.is_known(page.etag, wanted):
             await self.send(304, list(page.headers[:-1]), b"")
@@ -60,27 +68,31 @@ class Reply:
         else:
             await self.send(200, page.headers, page.content)
 
-    def joined(self, own: pages.Pages) -> Awaitable[None]:
+    def joined(self) -> Awaitable[None]:
         """The same bytes for a new address and for a known one."""
         if self.request.path == API:
-            return self.send(202, own.joined_headers, own.joined)
+            return self.send(202, self._own.joined_headers, self._own.joined)
         return self.send(303, TO_THANKS, b"")
 
-    async def busy(self, own: pages.Pages) -> None:
+    async def busy(self) -> None:
         """A join that could not be committed in time; nothing of it is half done, so it can be sent again."""
         if self.request.path == API:
             text = "Joins cannot be stored right now. Please send this one again."
             await self.problem(503, text, {"retry-after": "1"})
         else:
-            await self._content(503, b"text/html; charset=utf-8", own.busy, {"retry-after": "1"})
+            await self._content(503, b"text/html; charset=utf-8", self._own.busy, {"retry-after": "1"})
 
-    async def too_many(self, wait: float, page: bytes) -> None:
+    def too_many(self, wait: float) -> Awaitable[None]:
         """This client has joined too many people already; `wait` seconds until it may go on."""
         headers = {"retry-after": str(math.ceil(wait))}
+        return self.refuse(429, "Too many joins came from your address.", headers)
+
+    async def refuse(self, status: int, detail: str, headers: dict[str, str] | None = None) -> None:
+        """A problem for programs; people get the form again, with the reason as `pages.REASONS` has it."""
         if self.request.path == API:
-            await self.problem(429, "Too many joins came from your address.", headers)
+            await self.problem(status, detail, headers)
         else:
-            await self._content(429, b"text/html; charset=utf-8", page, headers)
+            await self._content(status, b"text/html; charset=utf-8", self._own.refused[status], headers)
 
     async def not_taken(self, read: Callable[[Request, bytes], Row | None], body: bytes) -> None:
         """Say what is wrong with a body, in the visitor's language: so it is read once more, with that active."""
@@ -88,7 +100,7 @@ class Reply:
             try:
                 read(self.request, body)
             except Malformed as error:
-                await self.problem(400, str(error))
+                await self.refuse(400, str(error))
             except Invalid as error:
                 if self.request.path == API:
                     await self.problem(
@@ -97,7 +109,9 @@ class Reply:
                 else:
                     form = read_form(body)
                     sentence = " ".join(text for texts in error.errors.values() for text in texts)
-                    page = pages.render_landing(form.email, form.source, sentence)
+                    page = pages.render_landing(
+                        form.email, form.source, sentence, address_is_bad="email" in error.errors
+                    )
                     await self._content(422, b"text/html; charset=utf-8", page)
 
     async def problem(
@@ -107,7 +121,7 @@ class Reply:
         headers: dict[str, str] | None = None,
         errors: dict[str, list[str]] | None = None,
     ) -> None:
-        """An RFC 9457 problem, for programs; people who get one here did not use the page."""
+        """An RFC 9457 problem."""
         content: dict[str, Any] = {
             "type": "about:blank",
             "title": HTTPStatus(status).phrase,

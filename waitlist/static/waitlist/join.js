@@ -51,7 +51,7 @@ async function send() {
     const errors = answer.errors;
     refuse((errors.email ?? Object.values(errors).flat())[0], "email" in errors);
   } else {
-    refuse(join.dataset.failed, false);
+    refuse(response.status === 429 ? join.dataset.tooMany : join.dataset.failed, false);
   }
 }
 
