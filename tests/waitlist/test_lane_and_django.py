@@ -207,6 +207,17 @@ def test_a_foreign_referer_is_refused_over_https_alone(site, name):
     assert lane.status == (403 if site.scheme == "https" else 303)
 
 
+def test_without_a_host_this_site_is_the_address_that_was_connected_to(site):
+    for port, status in ((site.web.port, 303), (site.web.port + 1, 403)):
+        own = post(Origin=f"{site.scheme}://127.0.0.1:{port}")
+        lane, django = site.answers(without_host(own, "1.0"))
+        assert lane.status == {302: 303}.get(django.status, django.status)
+        if (
+            site.scheme == "http"
+        ):  # in production it is an IPv6 address, which neither takes without its brackets
+            assert lane.status == status
+
+
 @pytest.mark.parametrize("name", ALONE)
 def test_what_the_lane_judges_by_itself(site, name):
     asked, status = ALONE[name]
