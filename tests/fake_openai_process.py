@@ -14,8 +14,9 @@ from tests.service import PROJECT
 class Control:
     """What a test tells and asks a fake that is a process of its own."""
 
-    def __init__(self, port: int):
+    def __init__(self, port: int, pid: int):
         self.port = port
+        self.pid = pid
         self.url = f"http://127.0.0.1:{port}/v1"
 
     def asked(self) -> dict[str, Any]:
@@ -43,6 +44,6 @@ def fake_openai_process() -> Iterator[Control]:
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=PROJECT) as process:
         assert process.stdout is not None
         try:
-            yield Control(int(process.stdout.readline()))
+            yield Control(int(process.stdout.readline()), process.pid)
         finally:
             process.kill()

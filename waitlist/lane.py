@@ -97,8 +97,8 @@ class Lane:
             await reply.joined()
 
     def _write(self, row: Row) -> asyncio.Future[None]:
-        if self.writer is None:
-            raise BacklogFull
+        if self.writer is None:  # the process starts, or ends
+            raise Refused
         return self.writer.join(row)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from django.contrib.staticfiles.storage import staticfiles_storage
 
 from healthcheck.asgi import Receive, Scope, Send
+from waitlist.rules import accepts_gzip
 
 OWN = ("roadmap/", "waitlist/")  # folders of the static files
 HEADERS = (
@@ -70,6 +71,6 @@ class Assets:
             await send({"type": "http.response.body", "body": b""})
             return
         accepted = next((value for name, value in scope["headers"] if name == b"accept-encoding"), b"")
-        start, body = asset.compressed if b"gzip" in accepted else asset.plain
+        start, body = asset.compressed if accepts_gzip(accepted) else asset.plain
         await send(start)
         await send(body if scope["method"] == "GET" else {"type": "http.response.body", "body": b""})

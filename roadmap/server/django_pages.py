@@ -30,7 +30,7 @@ from healthcheck import faults
 from healthcheck.asgi import Receive, Scope, Send
 from roadmap.server.refusals import Refusal
 from roadmap.server.threads import Full, Job, Threads
-from waitlist.rules import language_of, security_headers
+from waitlist.rules import LONGEST, language_of, security_headers
 
 PART = 64 * 1024  # bytes of a streamed answer that are made in one turn of a thread
 LEFT = "roadmap.left"  # in the scope: set when nobody waits for the answer
@@ -220,7 +220,8 @@ async def read_body(scope: Scope, receive: Receive) -> bytes | None:
 
 def language(scope: Scope) -> str:
     """The site's language that suits who asks best."""
-    return language_of(next((value for name, value in scope["headers"] if name == b"accept-language"), b""))
+    accepted = next((value for name, value in scope["headers"] if name == b"accept-language"), b"")
+    return language_of(accepted[: LONGEST + 1])
 
 
 async def refuse(scope: Scope, send: Send, status: int) -> None:
