@@ -66,7 +66,6 @@ class Roadmap(models.Model):
     Attributes:
         attempt: counts the jobs that have worked on it; a job that is not the last one may write nothing.
         generation: counts its LangGraph threads; a retry starts a fresh one from the rows.
-        decision: what the review said, until the run has taken it up: `{"decision", "feedback"}`.
         last_event: the number of its newest event.
         losses: its jobs that were lost one after another, with no event in between.
     """
@@ -88,7 +87,6 @@ class Roadmap(models.Model):
     author = models.CharField(_("author"), max_length=100, blank=True)
     title = models.CharField(_("title"), max_length=200, blank=True)
     summary = models.TextField(_("summary"), blank=True)
-    decision = models.JSONField(null=True, blank=True)
     attempt = models.PositiveIntegerField(default=0)
     generation = models.PositiveIntegerField(default=0)
     last_event = models.PositiveIntegerField(default=0)

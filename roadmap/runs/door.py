@@ -137,7 +137,7 @@ def review(
     new = State.WRITING if decision == "approve" else State.DRAFTING
     said = {"feedback": feedback} if decision == "revise" else {}
     with transaction.atomic():
-        claim(roadmap_id, owner, (State.REVIEW,), new, decision={"decision": decision, **said})
+        claim(roadmap_id, owner, (State.REVIEW,), new)
         events.record(roadmap_id, "status", {"status": new, **said})
         jobs.queue(roadmap_id)
 
@@ -150,7 +150,7 @@ def cancel(roadmap_id: uuid.UUID, owner: Any) -> None:
     """
     with transaction.atomic():
         # A job that is at work is fenced off by it, before it hears that it is to end.
-        claim(roadmap_id, owner, UNFINISHED, State.CANCELLED, attempt=F("attempt") + 1, decision=None)
+        claim(roadmap_id, owner, UNFINISHED, State.CANCELLED, attempt=F("attempt") + 1)
         events.record(roadmap_id, "status", {"status": State.CANCELLED})
         jobs.abort(roadmap_id)
         jobs.queue_pruning()
@@ -167,7 +167,7 @@ def retry(roadmap_id: uuid.UUID, owner: Any) -> None:
         take_turns(owner)
         was_approved = events.was_approved(roadmap_id)
         new = State.WRITING if was_approved else State.DRAFTING
-        claim(roadmap_id, owner, RETRIABLE, new, generation=F("generation") + 1, decision=None, error="")
+        claim(roadmap_id, owner, RETRIABLE, new, generation=F("generation") + 1, error="")
         refuse_at_once(owner, besides=roadmap_id)
         events.forget_gaps(roadmap_id)
         events.record(roadmap_id, "status", {"status": new})

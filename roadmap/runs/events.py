@@ -52,7 +52,6 @@ class Taken:
     attempt: int
     thread_id: str
     state: str
-    decision: dict[str, str] | None
     brief: dict[str, Any]
     outline: dict[str, Any] | None
     written: frozenset[str]
@@ -84,7 +83,6 @@ def take(roadmap_id: uuid.UUID, author: str) -> Taken | None:
             attempt=roadmap.attempt,
             thread_id=roadmap.thread_id,
             state=roadmap.state,
-            decision=roadmap.decision,
             brief={
                 "goal": roadmap.goal,
                 "level": roadmap.level,
@@ -128,12 +126,6 @@ def spent(roadmap_id: uuid.UUID, attempt: int, tokens_in: int, tokens_out: int) 
         raise Fenced
 
 
-def decision_taken_up(roadmap_id: uuid.UUID, attempt: int) -> None:
-    """The run's checkpoint has what the review said: it must not be said again at the next review."""
-    with held(roadmap_id, attempt) as roadmap:
-        Roadmap.objects.filter(pk=roadmap.pk).update(decision=None)
-
-
 def drafted(roadmap_id: uuid.UUID, attempt: int, outline: Mapping[str, Any]) -> None:
     """Store an outline in place of the last one, and wait for its review."""
     with held(roadmap_id, attempt) as roadmap:
@@ -164,7 +156,7 @@ def drafted(roadmap_id: uuid.UUID, attempt: int, outline: Mapping[str, Any]) -> 
             for key, needed in dict.fromkeys(needs)
         )
         Roadmap.objects.filter(pk=roadmap_id).update(
-            state=State.REVIEW, decision=None, title=outline["title"], summary=outline["summary"]
+            state=State.REVIEW, title=outline["title"], summary=outline["summary"]
         )
         record(roadmap_id, "outline", outline)
         record(roadmap_id, "status", {"status": State.REVIEW})
@@ -199,7 +191,7 @@ def ended(roadmap_id: uuid.UUID, attempt: int, error: str = "") -> None:
             state = State.READY_WITH_GAPS
         else:
             state = State.READY
-        Roadmap.objects.filter(pk=roadmap_id).update(state=state, error=error[:500], decision=None)
+        Roadmap.objects.filter(pk=roadmap_id).update(state=state, error=error[:500])
         record(roadmap_id, "status", {"status": state, **({"error": error} if error else {})})
 
 
@@ -207,7 +199,7 @@ def give_up(roadmap_id: uuid.UUID, error: str) -> None:
     """Mark a run as failed that has no job any more; should one be at work all the same, it is fenced off."""
     with transaction.atomic():
         given_up = Roadmap.objects.filter(pk=roadmap_id)
-        if given_up.claim(AT_WORK, State.FAILED, attempt=F("attempt") + 1, error=error, decision=None):
+        if given_up.claim(AT_WORK, State.FAILED, attempt=F("attempt") + 1, error=error):
             record(roadmap_id, "status", {"status": State.FAILED, "error": error})
 
 

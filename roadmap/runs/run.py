@@ -85,7 +85,8 @@ class Run:
     async def go_on(self) -> None:
         way = graph.way_of(self.saver)
         snapshot = await way.aget_state(self.config)
-        if snapshot.next or not snapshot.values:
+        # Tasks, also where all of them are done: the step that they are of is not, while its checkpoint is missing.
+        if snapshot.tasks or not snapshot.values:
             await self.step(way, snapshot)
             snapshot = await way.aget_state(self.config)
         await self.settle(snapshot)
@@ -93,21 +94,30 @@ class Run:
     async def step(self, way: graph.Way, at: StateSnapshot) -> None:
         """Go on until the graph ends or waits."""
         start: Any = None  # from the last checkpoint
-        decision = self.taken.decision
         if not at.values:
             start = self.from_rows()
         elif at.interrupts:
+            decision = self.decision(at.values)
             if decision is None:
                 return  # it waits, and only the rows do not tell yet
             start = Command(resume=decision)
-        elif decision is not None:
-            await self.record(events.decision_taken_up)
         steps = way.astream(start, self.config, context=self.tools, stream_mode="updates", durability="sync")
         async with contextlib.aclosing(steps):  # type: ignore[type-var]  # it is an async generator
             async for update in steps:
                 for node, change in update.items():
                     if node != "__interrupt__":  # it waits, as its last checkpoint tells
                         await self.note(node, change or {})
+
+    def decision(self, draft: dict[str, Any]) -> dict[str, str] | None:
+        """What a person has said to the outline that the graph waits with; None if nothing.
+
+        The rows tell, and whether the graph has heard it is in its checkpoint: nothing in between can be lost.
+        """
+        if self.taken.state == State.WRITING:
+            return {"decision": "approve"}
+        heard = len(draft.get("feedback", []))
+        unheard = self.taken.feedback[heard:]
+        return {"decision": "revise", "feedback": unheard[0]} if unheard else None
 
     def from_rows(self) -> Draft:
         """Where a fresh thread starts: of a new roadmap, a retry, or a run whose checkpoints are gone."""
@@ -126,8 +136,6 @@ class Run:
             await self.record(events.spent, tokens["in"], tokens["out"])
         if node in DRAFTING:
             await self.record(events.stepped, node)
-        elif node == "review":
-            await self.record(events.decision_taken_up)
         elif node == "write":
             await self.record_lessons(change)
 
