@@ -1,11 +1,19 @@
-"""Going on through faults of connections: a cut costs a retry, an outage of any length a wait."""
+"""Going on through faults of connections: a cut costs a retry, an outage of any length a wait.
+
+So does a transaction that the server ended in favour of another: a deadlock, or a conflict.
+"""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
+
+from psycopg import errors
 
 from healthcheck import faults
 
 PAUSE = 0.5  # seconds between two tries
+
+logger = logging.getLogger(__name__)
 
 
 async def patiently[T](
@@ -22,7 +30,18 @@ async def patiently[T](
             return await work()
         except Exception as error:
             fault = faults.classify(error)
-            if fault is None or not still():
+            if not still() or (fault is None and not gave_way(error)):
                 raise
-            faults.record(fault, where, error)
+            if fault:
+                faults.record(fault, where, error)
+            else:
+                logger.warning("%s is repeated: %s", where, error)
         await asyncio.sleep(PAUSE)
+
+
+def gave_way(error: Exception) -> bool:
+    """Whether the server ended a transaction in favour of another, which is no fault of a connection."""
+    wanted = errors.DeadlockDetected | errors.SerializationFailure
+    return isinstance(error, wanted) or isinstance(
+        error.__cause__, wanted
+    )  # as it is, or in Django's or procrastinate's

@@ -50,7 +50,7 @@ logger = logging.getLogger(__name__)
 class Rescue:
     """Looks after all workers, from `run()` until it is cancelled.
 
-    Args:
+    Attributes:
         worker: this process's own, or None while there is none.
     """
 
@@ -67,10 +67,11 @@ class Rescue:
             try:
                 await self.look()
             except Exception as error:
-                fault = faults.classify(error)
-                if fault is None:
-                    raise
-                faults.record(fault, "the rescue", error)
+                if fault := faults.classify(error):
+                    faults.record(fault, "the rescue", error)
+                else:
+                    # Whatever it is, it may pass: tables that are not there yet, for one.
+                    logger.exception("a look at the workers failed; the next is in %g s", LOOK)
             await asyncio.sleep(LOOK)
 
     async def look(self) -> None:
