@@ -64,7 +64,7 @@ class Roadmap(models.Model):
     """One person's roadmap.
 
     Attributes:
-        attempt: counts the jobs that have worked on it; a job that is not the last one may write nothing.
+        attempt: counts whose it was: the jobs that took it, and the people who decided. Only the last may write.
         generation: counts its LangGraph threads; a retry starts a fresh one from the rows.
         last_event: the number of its newest event.
         losses: its jobs that were lost one after another, with no event in between.

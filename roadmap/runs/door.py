@@ -149,8 +149,7 @@ def cancel(roadmap_id: uuid.UUID, owner: Any) -> None:
         NotFound, WrongState.
     """
     with transaction.atomic():
-        # A job that is at work is fenced off by it, before it hears that it is to end.
-        claim(roadmap_id, owner, UNFINISHED, State.CANCELLED, attempt=F("attempt") + 1)
+        claim(roadmap_id, owner, UNFINISHED, State.CANCELLED)
         events.record(roadmap_id, "status", {"status": State.CANCELLED})
         jobs.abort(roadmap_id)
         jobs.queue_pruning()
@@ -206,11 +205,13 @@ def judge(decision: str, feedback: str) -> None:
 def claim(roadmap_id: uuid.UUID, owner: Any, old: tuple[str, ...], new: str, **changes: Any) -> None:
     """Change the state, if it is one of `old` and nobody was faster.
 
+    A job that may still be at work is fenced off by it: what it repeats after an unclear cut must not come later.
+
     Raises:
         NotFound, WrongState.
     """
     mine = Roadmap.objects.owned_by(owner).filter(pk=roadmap_id)
-    if not mine.claim(old, new, **changes):
+    if not mine.claim(old, new, attempt=F("attempt") + 1, **changes):
         state = mine.values_list("state", flat=True).first()
         raise NotFound if state is None else WrongState(state)
 

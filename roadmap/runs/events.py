@@ -1,8 +1,8 @@
 """What a run leaves behind: its rows, its state and its events, written together or not at all.
 
-A job that takes a roadmap raises its attempt; whatever it writes later holds the row and finds its own attempt
-there, or is refused: a worker thought dead cannot write. Every function can be repeated after a cut that left open
-whether it came through.
+A job that takes a roadmap raises its attempt, and so does a person who decides about it. Whatever a job writes later
+holds the row and finds its own attempt there, or is refused: a worker thought dead cannot write. Every function can be
+repeated after a cut that left open whether it came through.
 """
 
 import contextlib

@@ -34,5 +34,5 @@ def test_a_review_is_taken_up_when_its_idle_connections_are_dead_and_its_write_i
             holder.rollback()
         desk.wait_for(roadmap_id, "ready")
         assert all(desk.lessons(roadmap_id).values())
-        assert desk.field(roadmap_id, "attempt") == 2, "one job drafted and one wrote"
+        assert desk.field(roadmap_id, "attempt") == 3, "a job drafted, a person approved, and a job wrote"
         assert max(model.asked()["lessons"].values()) == 1

@@ -97,7 +97,7 @@ def taken_again(database, nodes: dict[str, str]) -> list[str] | None:
     """The goals, once all of their runs have another attempt since they were stuck."""
     rows = query(
         database.url,
-        "SELECT goal FROM roadmap_roadmap WHERE attempt >= CASE WHEN goal = ANY(%s) THEN 3 ELSE 2 END",
+        "SELECT goal FROM roadmap_roadmap WHERE attempt >= CASE WHEN goal = ANY(%s) THEN 4 ELSE 2 END",
         [*REVISED, *WRITING],
     )
     return [goal for (goal,) in rows] if len(rows) == len(nodes) else None
