@@ -12,13 +12,13 @@ from typing import Annotated, Any, TypedDict
 from langgraph.runtime import Runtime
 from langgraph.types import interrupt
 
-from roadmap.runs.authors.base import Author, AuthorError, Brief, Outline, Usage
+from roadmap.runs.authors.base import LONGEST_WAIT, Author, AuthorError, Brief, Outline, Usage
 from roadmap.runs.authors.check import problems
 
 LESSONS_AT_ONCE = 4  # of one run
 ROUNDS = 3  # of repair, for each outline
 TRIES = 3  # for each lesson
-PAUSE = 1.0  # seconds before the second try; it doubles
+PAUSE = 1.0  # seconds before the second try, at least; it doubles
 
 logger = logging.getLogger(__name__)
 
@@ -143,24 +143,25 @@ async def write(commission: Commission, runtime: Runtime[Tools]) -> Draft:
         Outline.model_validate(commission["outline"]),
         Usage(),
     )
+    wait = 0.0
     for number in range(TRIES):
         if number:
-            await asyncio.sleep(PAUSE * 2 ** (number - 1))
+            await asyncio.sleep(max(wait, PAUSE * 2 ** (number - 1)))
         try:
             async with tools.places:
                 lesson = await tools.author.lesson(brief, outline, key, usage=usage)
         except AuthorError as error:
-            reason = str(error)
-            if not error.temporary:
+            reason, wait = str(error), error.retry_after
+            if not error.temporary or wait > LONGEST_WAIT:
                 break
         except Exception:
             # Whatever it is, the other lessons must not be lost by it.
             logger.exception("the lesson %r could not be written", key)
-            reason = "The lesson could not be written because of a fault on our side."
+            reason, wait = "The lesson could not be written because of a fault on our side.", 0.0
         else:
             if lesson.markdown:
                 return {"lessons": {key: lesson.model_dump()}, "tokens": tokens(usage)}
-            reason = "The author gave an empty lesson."
+            reason, wait = "The author gave an empty lesson.", 0.0
     return {"gaps": {key: reason}, "tokens": tokens(usage)}
 
 

@@ -21,6 +21,8 @@ def clean(text: str) -> str:
 
 Text = Annotated[str, AfterValidator(clean)]
 
+LONGEST_WAIT = 120.0  # seconds; an author that wants more is taken at its word, and not asked again
+
 # What `understand` found out about a goal; its `topic` is a name for people, the rest is the author's own.
 Understanding = dict[str, Any]
 
@@ -105,12 +107,14 @@ class Usage:
 class AuthorError(Exception):
     """An author could not do what was asked; the text is one sentence for the person who asked.
 
-    `temporary` tells whether the same call may succeed later.
+    `temporary` tells whether the same call may succeed later, and `retry_after` how many seconds later at the earliest;
+    0 where nobody said.
     """
 
-    def __init__(self, message: str, *, temporary: bool = False):
+    def __init__(self, message: str, *, temporary: bool = False, retry_after: float = 0.0):
         super().__init__(message)
         self.temporary = temporary
+        self.retry_after = retry_after
 
 
 class UnknownGoal(AuthorError):
