@@ -38,7 +38,9 @@ async def run(context: JobContext, roadmap_id: str) -> None:
     # LangGraph and what it needs are for the worker alone; whoever queues a job imports this module too.
     from roadmap.runs.run import work
 
-    await work(uuid.UUID(roadmap_id), context.additional_context["threads"])
+    await work(
+        uuid.UUID(roadmap_id), context.additional_context["threads"], context.additional_context["still"]
+    )
 
 
 @app.task(name="prune", lock="prune", queueing_lock="prune", pass_context=True)

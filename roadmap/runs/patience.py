@@ -16,9 +16,14 @@ PAUSE = 0.5  # seconds between two tries
 logger = logging.getLogger(__name__)
 
 
-async def patiently[T](
-    where: str, work: Callable[[], Awaitable[T]], still: Callable[[], bool] = lambda: True
-) -> T:
+Still = Callable[[], bool]  # whether to be patient; no longer, once the process ends
+
+
+def always() -> bool:
+    return True
+
+
+async def patiently[T](where: str, work: Callable[[], Awaitable[T]], still: Still = always) -> T:
     """What `work` returns, once it gets through; it is repeated, so it must do no harm done twice.
 
     Args:

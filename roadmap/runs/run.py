@@ -21,7 +21,7 @@ from roadmap.runs.authors import current_author
 from roadmap.runs.authors.base import Author
 from roadmap.runs.events import Fenced, Taken
 from roadmap.runs.nodes import Draft, Tools
-from roadmap.runs.patience import patiently
+from roadmap.runs.patience import Still, patiently
 from roadmap.runs.saver import RunSaver
 from roadmap.server.threads import Threads
 
@@ -31,20 +31,25 @@ OUR_FAULT = "Something went wrong on our side; please try again."
 logger = logging.getLogger(__name__)
 
 
-async def work(roadmap_id: uuid.UUID, threads: Threads) -> None:
-    """Work on a roadmap until it has ended or waits for its review; quietly not, if another has it."""
+async def work(roadmap_id: uuid.UUID, threads: Threads, still: Still) -> None:
+    """Work on a roadmap until it has ended or waits for its review; quietly not, if another has it.
+
+    Once it is not `still` to be patient, a fault of a connection is raised, and another worker goes on.
+    """
     author = current_author()
-    rows = Rows(threads)
+    rows = Rows(threads, still)
     taken = await rows.do(events.take, roadmap_id, author.name)
     if taken is None:
         return
     run = Run(taken, author, rows)
     try:
         try:
-            await patiently("a run", run.go_on)
+            await patiently("a run", run.go_on, still)
         except Fenced:
             raise
         except Exception:
+            if not still():
+                raise
             logger.exception("the run of roadmap %s failed", roadmap_id)
             await run.record(events.ended, OUR_FAULT)
     except Fenced:
@@ -54,15 +59,16 @@ async def work(roadmap_id: uuid.UUID, threads: Threads) -> None:
 class Rows:
     """The way to the rows: a thread and its connection for each piece of work, and none in between."""
 
-    def __init__(self, threads: Threads):
+    def __init__(self, threads: Threads, still: Still):
         self.threads = threads
+        self.still = still
 
     async def do[T](self, work: Callable[..., T], *arguments: Any) -> T:
         async def once() -> T:
             result: T = await self.threads.submit(functools.partial(work, *arguments), must=True).done
             return result
 
-        return await patiently("a run", once)
+        return await patiently("a run", once, self.still)
 
 
 class Run:
@@ -72,7 +78,7 @@ class Run:
         self.taken = taken
         self.rows = rows
         self.tools = Tools(author, taken.written)
-        self.saver = RunSaver(checkpointer.pool(), taken.id, taken.attempt)
+        self.saver = RunSaver(checkpointer.pool(), taken.id, taken.attempt, rows.still)
         self.config: RunnableConfig = {
             "configurable": {"thread_id": taken.thread_id},
             "recursion_limit": graph.MOST_STEPS,

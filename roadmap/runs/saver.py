@@ -8,7 +8,7 @@ version changes it.
 import contextlib
 import functools
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
 from langchain_core.runnables import RunnableConfig
@@ -20,7 +20,7 @@ from psycopg.rows import DictRow
 
 from roadmap.checkpointer import Pool
 from roadmap.runs.events import Fenced
-from roadmap.runs.patience import patiently
+from roadmap.runs.patience import Still, always, patiently
 
 # An error, and with it nothing of the pipeline, for who is no longer at work; no answer need be waited for, so that
 # nobody holds the row's lock across a round trip.
@@ -30,8 +30,9 @@ FENCE = "SELECT 1 / coalesce((SELECT 1 FROM roadmap_roadmap WHERE id = %s AND at
 class RunSaver(AsyncPostgresSaver):
     """Costs nothing to make: its lock, one for all that it does, is then this run's alone."""
 
-    def __init__(self, pool: Pool, roadmap_id: uuid.UUID, attempt: int):
+    def __init__(self, pool: Pool, roadmap_id: uuid.UUID, attempt: int, still: Still = always):
         super().__init__(pool)
+        self.still = still
         self.pool = pool
         self.fence = (roadmap_id, attempt)
 
@@ -51,7 +52,7 @@ class RunSaver(AsyncPostgresSaver):
             raise
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
-        return await patiently("a checkpoint", functools.partial(super().aget_tuple, config))
+        return await self._patiently(functools.partial(super().aget_tuple, config))
 
     async def aput(
         self,
@@ -61,13 +62,16 @@ class RunSaver(AsyncPostgresSaver):
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
         put = functools.partial(super().aput, config, checkpoint, metadata, new_versions)
-        return await patiently("a checkpoint", put)
+        return await self._patiently(put)
 
     async def aput_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
     ) -> None:
         put = functools.partial(super().aput_writes, config, writes, task_id, task_path)
-        await patiently("a checkpoint", put)
+        await self._patiently(put)
 
     async def adelete_thread(self, thread_id: str) -> None:
-        await patiently("a checkpoint", functools.partial(super().adelete_thread, thread_id))
+        await self._patiently(functools.partial(super().adelete_thread, thread_id))
+
+    async def _patiently[T](self, work: Callable[[], Awaitable[T]]) -> T:
+        return await patiently("a checkpoint", work, self.still)

@@ -4,12 +4,15 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator
+from typing import cast
 
+from django.db import connections
+from django.db.backends.postgresql.base import DatabaseWrapper
 from procrastinate.contrib.django import app
 from procrastinate.worker import Worker
 from psycopg_pool import AsyncConnectionPool
 
-from roadmap import password_mail  # noqa: F401  # a task
+from roadmap import checkpointer, password_mail  # noqa: F401  # a task
 from roadmap.runs import jobs  # noqa: F401  # the tasks
 from roadmap.runs.connector import PatientConnector
 from roadmap.runs.patience import PAUSE
@@ -41,7 +44,7 @@ async def working(pool: AsyncConnectionPool, threads: Threads, runs: int) -> Asy
             fetch_job_polling_interval=POLL,
             abort_job_polling_interval=POLL,
             shutdown_graceful_timeout=GRACE,
-            additional_context={"threads": threads},
+            additional_context={"threads": threads, "still": lambda: connector.patient},
             install_signal_handlers=False,
             update_heartbeat_interval=HEARTBEAT,
             stalled_worker_timeout=FORGET,
@@ -69,5 +72,9 @@ async def working(pool: AsyncConnectionPool, threads: Threads, runs: int) -> Asy
         await asyncio.wait([work, looks], timeout=STOP)
         connector.patient = False
         await pool.close()
+        if not work.done():
+            # Whoever still waits for a connection hears that there will be none.
+            await checkpointer.pool().close()
+            await asyncio.to_thread(cast(DatabaseWrapper, connections["default"]).close_pool)
         work.cancel()
         await asyncio.gather(work, looks, return_exceptions=True)

@@ -80,3 +80,25 @@ def test_the_database_away_for_60_s_while_20_runs_are_at_work(start, model, asks
         desk.wait_for(new, "review")
     assert worker.process.poll() is None
     assert worker.health()["status"] in ("pass", "warn")
+
+
+def test_a_worker_stopped_while_the_database_is_away_ends(start, model, asks, own_postgres, own_database):
+    model.settings(delay=0.5)
+    worker = start("worker", own_database, **asks)
+    with Desk(own_database, **asks) as desk:
+        roadmaps = [desk.start(goal=f"goal {number}") for number in range(10)]
+        for roadmap_id in roadmaps[:5]:
+            desk.wait_for(roadmap_id, "review", 60)
+            desk.approve(roadmap_id)
+    wait_until(lambda: model.asked()["steps"].get("lesson", 0) > 5, 20, "lessons are being written")
+    own_postgres.stop("immediate")
+    wait_until(
+        lambda: all(pool["waiting"] for pool in worker.health()["pools"].values()),
+        20,
+        "all pools are waited for",
+    )
+    began = time.monotonic()
+    assert worker.stop() == 0
+    assert time.monotonic() - began < 20
+    own_postgres.start()
+    assert query(own_database.url, "SELECT count(*) FROM roadmap_roadmap WHERE state = 'failed'") == [(0,)]
