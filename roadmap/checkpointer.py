@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
 from django.conf import settings
+from django.db import connection as orm
 from langgraph.checkpoint.postgres import PostgresSaver
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from psycopg import AsyncConnection, connect
@@ -96,6 +97,17 @@ def ask[T](question: Callable[[AsyncPostgresSaver], Coroutine[Any, Any, T]], sec
             return await question(saver())
 
     return asyncio.run_coroutine_threadsafe(answer(), _loop).result()
+
+
+def prune(kept: str, parameters: list[Any]) -> None:
+    """Delete all checkpoints but those of the threads that are kept; through the ORM, on the caller's connection.
+
+    Args:
+        kept: a query for their ids. It is asked within each statement, so that no thread that begins meanwhile is lost.
+    """
+    with orm.cursor() as cursor:
+        for table in ("checkpoint_writes", "checkpoint_blobs", "checkpoints"):
+            cursor.execute(f"DELETE FROM {table} WHERE thread_id NOT IN ({kept})", parameters)  # noqa: S608  # constants
 
 
 def make_tables() -> None:

@@ -19,13 +19,15 @@ from django.utils.translation import gettext as _
 from procrastinate import JobContext, RetryStrategy
 from procrastinate.contrib.django import app
 
+from roadmap.runs.jobs import BESIDE
 from roadmap.server.threads import Threads
 
-BEFORE_RUNS = 10  # the job's priority: somebody sits and waits for this one
-AGAIN = RetryStrategy(max_attempts=6, exponential_wait=4)  # a minute or so in all
+AGAIN = RetryStrategy(
+    max_attempts=5, exponential_wait=4
+)  # after 4, 16, 64, 256 and 1024 s: 23 minutes in all
 
 
-@app.task(name="password_mail", priority=BEFORE_RUNS, retry=AGAIN, pass_context=True)
+@app.task(name="password_mail", queue=BESIDE, retry=AGAIN, pass_context=True)
 async def send(context: JobContext, person_id: int, site: str, language: str) -> None:
     """Write to a person; `site` is the address under which they asked, and `language` the one in which."""
     threads: Threads = context.additional_context["threads"]

@@ -1,4 +1,4 @@
-"""The jobs: a run's work, and the pruning of what runs leave behind.
+"""The jobs: a run's work, the pruning of what runs leave behind, and what becomes of those of dead workers.
 
 A job is queued on Django's own connection, so inside the transaction that makes its row: gone with it when that
 rolls back, in web and worker alike. The worker therefore gets a connector of its own by `with_connector` only;
@@ -7,32 +7,51 @@ under `replace_connector` its tasks would queue on that one, outside every trans
 
 import contextlib
 import uuid
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import connection, transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 from procrastinate import JobContext
 from procrastinate.contrib.django import app
 from procrastinate.contrib.django.models import ProcrastinateJob
 from procrastinate.exceptions import AlreadyEnqueued
 
-from roadmap.models import UNFINISHED, Start, State
+from roadmap.models import UNFINISHED, Roadmap, Start, State
 from roadmap.server.threads import Threads
 
-PRUNE = """
-    DELETE FROM {table} WHERE thread_id NOT IN (
-        SELECT id || ':' || generation FROM roadmap_roadmap
-         WHERE state = ANY(%s) AND updated_at > now() - make_interval(days => %s)
-    )
+RUNS = "default"
+BESIDE = "beside"  # the queue of what must not wait until a run has ended
+
+THREADS = """
+    SELECT id || ':' || generation FROM roadmap_roadmap
+     WHERE state = ANY(%s) AND updated_at > now() - make_interval(days => %s)
 """
 # A run that ended well needs its checkpoints no more; the others keep theirs for a while.
 KEPT = [*UNFINISHED, State.FAILED]
 DAY = timedelta(days=1)  # for which the start of a roadmap counts
-CHECKPOINT_TABLES = ("checkpoint_writes", "checkpoint_blobs", "checkpoints")
+
+HEARTBEATS = "SELECT id, last_heartbeat FROM procrastinate_workers"
+DOING = "SELECT id FROM procrastinate_jobs WHERE status = 'doing' AND worker_id = ANY(%s)"
+# Two who look at once must not both queue a job for one roadmap.
+TURN = "SELECT pg_try_advisory_xact_lock(%s)"
+LOCK = 7_326_002  # any number that nobody else uses as an advisory lock
+LOST = """
+    SELECT id, task_name = 'password_mail' AND attempts < %s FROM procrastinate_jobs
+     WHERE status = 'doing' AND (worker_id = ANY(%s) OR worker_id IS NULL OR id = ANY(%s))
+       FOR UPDATE SKIP LOCKED
+"""
+MOST_ATTEMPTS = 5  # of an e-mail whose workers die: it may be what ends them
+PUT_BACK = "SELECT procrastinate_retry_job_v2(%s, now(), NULL, NULL, NULL)"
+END = "SELECT procrastinate_finish_job_v1(%s, 'failed', false)"
+WITHOUT_ONE = """
+    NOT EXISTS (SELECT FROM procrastinate_jobs
+                 WHERE lock = roadmap_roadmap.id::text AND status IN ('todo', 'doing'))
+"""
 
 
-@app.task(name="run", pass_context=True)
+@app.task(name="run", queue=RUNS, pass_context=True)
 async def run(context: JobContext, roadmap_id: str) -> None:
     """Work on a roadmap, for as long as there is something to do."""
     # LangGraph and what it needs are for the worker alone; whoever queues a job imports this module too.
@@ -43,7 +62,7 @@ async def run(context: JobContext, roadmap_id: str) -> None:
     )
 
 
-@app.task(name="prune", lock="prune", queueing_lock="prune", pass_context=True)
+@app.task(name="prune", queue=BESIDE, lock="prune", queueing_lock="prune", pass_context=True)
 async def prune(context: JobContext) -> None:
     """Delete the checkpoints that nobody will need, and jobs that ended long ago."""
     threads: Threads = context.additional_context["threads"]
@@ -55,10 +74,10 @@ async def prune(context: JobContext) -> None:
 
 def prune_rows() -> None:
     """Delete the checkpoints of runs that ended well, those of others after `CHECKPOINT_DAYS`, and old starts."""
+    from roadmap import checkpointer
+
     Start.objects.filter(at__lt=timezone.now() - DAY).delete()
-    with connection.cursor() as cursor:
-        for table in CHECKPOINT_TABLES:
-            cursor.execute(PRUNE.format(table=table), [KEPT, settings.CHECKPOINT_DAYS])
+    checkpointer.prune(THREADS, [KEPT, settings.CHECKPOINT_DAYS])
 
 
 def queue(roadmap_id: uuid.UUID) -> None:
@@ -82,3 +101,32 @@ def queue_pruning() -> None:
     """
     with contextlib.suppress(AlreadyEnqueued), transaction.atomic():
         prune.defer()
+
+
+def look_at_workers(own: list[int]) -> tuple[dict[int, datetime], set[int]]:
+    """All workers' heartbeats, and the jobs that those of this process are said to work on."""
+    with connection.cursor() as cursor:
+        cursor.execute(HEARTBEATS)
+        heartbeats = dict(cursor.fetchall())
+        cursor.execute(DOING, [own])
+        return heartbeats, {job_id for (job_id,) in cursor.fetchall()}
+
+
+def rescue_turn() -> bool:
+    """Whether this is the one that may rescue, until its transaction ends."""
+    with connection.cursor() as cursor:
+        cursor.execute(TURN, [LOCK])
+        return bool(cursor.fetchone()[0])
+
+
+def end_lost(dead: list[int], lost: list[int]) -> None:
+    """End the jobs of dead workers, and those `lost`; an e-mail is put back, as nobody queues it again."""
+    with connection.cursor() as cursor:
+        cursor.execute(LOST, [MOST_ATTEMPTS, dead, lost])
+        for job_id, wanted in cursor.fetchall():
+            cursor.execute(PUT_BACK if wanted else END, [job_id])
+
+
+def without_one(roadmaps: QuerySet[Roadmap]) -> QuerySet[Roadmap]:
+    """Those of the roadmaps that have no job."""
+    return roadmaps.extra(where=[WITHOUT_ONE])  # noqa: S610  # a constant

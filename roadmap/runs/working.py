@@ -1,4 +1,8 @@
-"""The worker's work: many runs at once on one event loop, looked after so that nothing ends it but its process."""
+"""The worker's work: many runs at once on one event loop, looked after so that nothing ends it but its process.
+
+E-mail and pruning have a small worker of their own beside the runs, which may hold all their places for minutes. It
+asks for its jobs again and again, so that a process needs one connection to listen and no more.
+"""
 
 import asyncio
 import contextlib
@@ -13,13 +17,15 @@ from procrastinate.worker import Worker
 from psycopg_pool import AsyncConnectionPool
 
 from roadmap import checkpointer, password_mail  # noqa: F401  # a task
-from roadmap.runs import jobs  # noqa: F401  # the tasks
 from roadmap.runs.connector import PatientConnector
+from roadmap.runs.jobs import BESIDE, RUNS
 from roadmap.runs.patience import PAUSE
 from roadmap.runs.rescue import HEARTBEAT, Rescue
 from roadmap.server.threads import Threads
 
 POLL = 2.0  # seconds after which a job is found at the latest, should its notification be lost
+POLL_BESIDE = 1.0  # seconds between two looks for what is to be done beside the runs
+MOST_BESIDE = 4  # jobs beside the runs at once; a mail server may hang
 GRACE = 5.0  # seconds that runs have to come to an end when the process ends; the rest goes on elsewhere
 STOP = 10.0  # seconds for all that; a database that is away is waited for no longer
 FORGET = 3600.0  # seconds after which a worker that ended without a word is no longer listed
@@ -29,7 +35,7 @@ logger = logging.getLogger(__name__)
 
 @contextlib.asynccontextmanager
 async def working(pool: AsyncConnectionPool, threads: Threads, runs: int) -> AsyncIterator[None]:
-    """Work on jobs for as long as the block, at most `runs` at once."""
+    """Work on jobs for as long as the block, at most `runs` runs at once."""
     connector = PatientConnector()
     # Never `replace_connector`: see `roadmap.runs.jobs`.
     own = app.with_connector(connector)
@@ -37,11 +43,14 @@ async def working(pool: AsyncConnectionPool, threads: Threads, runs: int) -> Asy
     rescue = Rescue(threads)
     ending = asyncio.Event()
 
-    def new_worker() -> Worker:
+    def new_worker(queue: str) -> Worker:
+        beside = queue == BESIDE
         return Worker(
             own,
-            concurrency=runs,
-            fetch_job_polling_interval=POLL,
+            queues=[queue],
+            concurrency=MOST_BESIDE if beside else runs,
+            fetch_job_polling_interval=POLL_BESIDE if beside else POLL,
+            listen_notify=not beside,
             abort_job_polling_interval=POLL,
             shutdown_graceful_timeout=GRACE,
             additional_context={"threads": threads, "still": lambda: connector.patient},
@@ -50,31 +59,32 @@ async def working(pool: AsyncConnectionPool, threads: Threads, runs: int) -> Asy
             stalled_worker_timeout=FORGET,
         )
 
-    async def supervise() -> None:
+    async def supervise(queue: str) -> None:
         while not ending.is_set():
-            rescue.worker = new_worker()
+            rescue.workers[queue] = worker = new_worker(queue)
             try:
-                await rescue.worker.run()
+                await worker.run()
             except Exception:
-                logger.exception("the worker's jobs broke off; they start again")
+                logger.exception("the worker's jobs of the queue %r broke off; they start again", queue)
             if not ending.is_set():
                 await asyncio.sleep(PAUSE)
 
-    work = asyncio.create_task(supervise(), name="jobs")
+    work = [asyncio.create_task(supervise(queue), name=f"jobs: {queue}") for queue in (RUNS, BESIDE)]
     looks = asyncio.create_task(rescue.run(), name="rescue")
     try:
         yield
     finally:
         ending.set()
         looks.cancel()
-        if rescue.worker:
-            rescue.worker.stop()
-        await asyncio.wait([work, looks], timeout=STOP)
+        for worker in rescue.workers.values():
+            worker.stop()
+        await asyncio.wait([*work, looks], timeout=STOP)
         connector.patient = False
         await pool.close()
-        if not work.done():
+        if not all(task.done() for task in work):
             # Whoever still waits for a connection hears that there will be none.
             await checkpointer.pool().close()
             await asyncio.to_thread(cast(DatabaseWrapper, connections["default"]).close_pool)
-        work.cancel()
-        await asyncio.gather(work, looks, return_exceptions=True)
+        for task in work:
+            task.cancel()
+        await asyncio.gather(*work, looks, return_exceptions=True)

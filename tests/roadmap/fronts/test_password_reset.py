@@ -9,6 +9,9 @@ import httpx
 import pytest
 
 from tests.conftest import Database
+from tests.fake_openai_process import fake_openai_process
+from tests.roadmap.runs.conftest import asking
+from tests.roadmap.runs.desk import Desk
 from tests.service import Service, manage, query, wait_until
 from tests.smtp import SmtpServer
 
@@ -146,6 +149,49 @@ def test_an_e_mail_that_cannot_be_sent_is_tried_again(
     assert status in ("todo", "doing")
     assert "http" in arguments
     assert "/reset/" not in arguments  # no link lies about in the table
+
+
+def test_an_e_mail_waits_for_no_run(
+    start: Callable[..., Service],
+    database: Database,
+    smtp: SmtpServer,
+    variables: dict[str, str],
+    anna: str,
+) -> None:
+    with fake_openai_process() as model:
+        model.fault("stall", times=None)
+        asks = asking(model)
+        start("worker", database, **variables, **asks, WORKER_RUNS="1")
+        web = start("web", database, **variables)
+        with Desk(database, **asks) as desk:
+            for _ in range(2):
+                desk.start()
+        wait_until(lambda: model.asked()["requests"], 20, "a run has the only place")
+        with browser(web) as visitor:
+            post(visitor, RESET, email="anna@example.com")
+        wait_until(lambda: smtp.messages, 5, "the e-mail")
+    listening = (
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = %s AND query LIKE 'LISTEN%%procrastinate%%'"
+    )
+    assert query(database.superuser_url, listening, database.name) == [(1,)]
+
+
+def test_an_e_mail_whose_worker_is_killed_is_sent_by_another(
+    site: Service,
+    worker: Service,
+    start: Callable[..., Service],
+    database: Database,
+    smtp: SmtpServer,
+    variables: dict[str, str],
+) -> None:
+    smtp.stalled.set()
+    with browser(site) as visitor:
+        post(visitor, RESET, email="anna@example.com")
+    assert smtp.connected.acquire(timeout=20)
+    worker.kill()
+    smtp.go_on()
+    start("worker", database, **variables)
+    wait_until(lambda: smtp.messages, 20, "the e-mail")
 
 
 def test_a_site_that_sends_no_e_mail_says_so(start: Callable[..., Service], database: Database) -> None:
