@@ -9,7 +9,7 @@ What it writes follows from what it is asked: an outline of `stages` × `concept
 the one before it; a lesson that names its concept. Over HTTP:
 
     GET  /control/asked     {"requests", "answered", "at_once", "steps": {step: n}, "lessons": {"<goal>/<key>": n}}
-    POST /control/settings  {"delay": seconds, "stages": n, "concepts": n, "only_tools": bool}
+    POST /control/settings  {"delay": seconds, "stages": n, "concepts": n, "hours": n, "only_tools": bool}
     POST /control/faults    [{"kind": …, "times": n or null for ever, "step": …, "concept": …, "goal": …, …}]
     POST /control/reset     counts, faults and settings as at the start
 
@@ -77,6 +77,7 @@ class FakeOpenAI:
     delay: float = 0.0
     stages: int = 2
     concepts: int = 3
+    hours: float = 0.5  # of each concept
     only_tools: bool = False
     faults: list[dict[str, Any]] = field(default_factory=list)
     requests: int = 0
@@ -251,7 +252,7 @@ class FakeOpenAI:
                 "key": f"c{number}",
                 "title": f"Concept {number}",
                 "summary": f"What number {number} is.",
-                "hours": 0.5,
+                "hours": self.hours,
                 "prerequisites": [f"c{number - 1}"] if number > 1 else [f"c{numbers[-1]}"] if circle else [],
             }
             for number in numbers

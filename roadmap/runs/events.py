@@ -146,7 +146,7 @@ def drafted(roadmap_id: uuid.UUID, attempt: int, outline: Mapping[str, Any]) -> 
                     key=concept["key"],
                     title=concept["title"],
                     summary=concept["summary"],
-                    hours=max(round(Decimal(str(concept["hours"])), 2), Decimal("0.01")),
+                    hours=Decimal(str(concept["hours"])),
                 )
                 needs += [(concept["key"], needed) for needed in concept["prerequisites"]]
         Concept.objects.bulk_create(concepts.values())

@@ -23,6 +23,14 @@ Text = Annotated[str, AfterValidator(clean)]
 
 LONGEST_WAIT = 120.0  # seconds; an author that wants more is taken at its word, and not asked again
 
+
+def hundredths(hours: float) -> float:
+    """As they are stored, so that what is checked and shown is what is stored; a little is not nothing."""
+    return max(round(hours, 2), 0.01) if hours > 0 else hours
+
+
+Hours = Annotated[float, AfterValidator(hundredths)]
+
 # What `understand` found out about a goal; its `topic` is a name for people, the rest is the author's own.
 Understanding = dict[str, Any]
 
@@ -52,7 +60,7 @@ class Concept(Plain):
     key: Text = Field(description="a short unique name in lowercase ASCII letters, digits and hyphens")
     title: Text
     summary: Text = Field(description="one or two sentences: what one can do after it")
-    hours: float = Field(description="hours of study, more than 0")
+    hours: Hours = Field(description="hours of study, more than 0")
     prerequisites: list[Text] = Field(
         description="keys of the concepts to know before this one; never in a circle"
     )

@@ -1,6 +1,5 @@
 """The check of an outline in plain code: every problem is one sentence, which its author can work with."""
 
-import math
 import re
 from collections import Counter
 from collections.abc import Iterable
@@ -9,6 +8,7 @@ from graphlib import CycleError, TopologicalSorter
 from roadmap.runs.authors.base import Brief, Concept, Outline
 
 MOST_CONCEPTS = 60  # each is a lesson to write
+MOST_HOURS = 9999  # of a concept, as its row can hold
 LONGEST_NAME = 200  # characters of a title
 LONGEST_SUMMARY = 2000
 KEY = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
@@ -65,11 +65,12 @@ def _names(outline: Outline) -> Iterable[str]:
 
 
 def _hours(outline: Outline, brief: Brief) -> Iterable[str]:
-    wrong = [
-        concept for concept in outline.concepts if not (math.isfinite(concept.hours) and concept.hours > 0)
-    ]
+    wrong = [concept for concept in outline.concepts if not 0 < concept.hours <= MOST_HOURS]
     for concept in wrong:
-        yield f"The concept {concept.key!r} takes {concept.hours:g} hours; it must take more than 0."
+        yield (
+            f"The concept {concept.key!r} takes {concept.hours:g} hours; it must take more than 0, and at most "
+            f"{MOST_HOURS}."
+        )
     # Sums of fractions are not exact.
     if not wrong and brief.hours is not None and outline.hours > brief.hours + 1e-6:
         yield (

@@ -103,10 +103,17 @@ def test_a_sum_that_is_off_by_its_last_digits_is_not_too_much() -> None:
     assert problems(outline(concept("a", hours=3 + 1e-9)), Brief(goal="x", hours_per_week=3, weeks=1)) == []
 
 
-@pytest.mark.parametrize("hours", [0, -1, math.nan, math.inf])
-def test_hours_are_more_than_nothing_and_less_than_for_ever(hours: float) -> None:
+@pytest.mark.parametrize("hours", [0, -1, math.nan, math.inf, 10_000])
+def test_hours_are_more_than_nothing_and_no_more_than_can_be_stored(hours: float) -> None:
     found = problems(outline(concept("a", hours=hours)), Brief(goal="x", hours_per_week=1, weeks=1))
-    assert found == [f"The concept 'a' takes {hours:g} hours; it must take more than 0."]
+    assert found == [f"The concept 'a' takes {hours:g} hours; it must take more than 0, and at most 9999."]
+
+
+@pytest.mark.parametrize(("hours", "stored"), [(0.333, 0.33), (2.666, 2.67), (0.001, 0.01), (9999, 9999)])
+def test_hours_are_those_that_will_be_stored(hours: float, stored: float) -> None:
+    made = outline(concept("a", hours=hours))
+    assert made.hours == stored
+    assert problems(made, Brief(goal="x")) == []
 
 
 @pytest.mark.parametrize(

@@ -96,3 +96,25 @@ def test_a_cancelled_run_ends_and_its_checkpoints_go(office):
     wait_until(lambda: desk.checkpoint_rows(roadmap_id) == 0, 10, "its checkpoints are deleted")
     with pytest.raises(Refused, match="WrongState"):
         desk.approve(roadmap_id)
+
+
+def test_hours_are_announced_and_judged_as_they_are_stored(office):
+    desk, model = office.desk, office.model
+    model.settings(hours=0.166)
+    roadmap_id = desk.start()
+    desk.wait_for(roadmap_id, "review")
+    (outline,) = [data for _, kind, data in desk.events(roadmap_id) if kind == "outline"]
+    announced = [concept["hours"] for stage in outline["stages"] for concept in stage["concepts"]]
+    hours = "SELECT hours::float FROM roadmap_concept WHERE roadmap_id = %s"
+    assert [(each,) for each in announced] == query(office.database.url, hours, roadmap_id) == [(0.17,)] * 6
+    too_much = desk.start(hours_per_week=1, weeks=1)
+    desk.wait_for(too_much, "failed")
+    assert "take 1.02 hours together" in desk.field(too_much, "error")
+
+
+def test_an_outline_that_no_row_can_hold_is_not_good_enough(office):
+    desk, model = office.desk, office.model
+    model.settings(hours=10_000)
+    roadmap_id = desk.start()
+    desk.wait_for(roadmap_id, "failed")
+    assert "takes 10000 hours; it must take more than 0, and at most 9999" in desk.field(roadmap_id, "error")
