@@ -188,9 +188,20 @@ async def start_and_roll_back(arguments: dict[str, Any]) -> None:
     await arguments["opened"].threads.submit(work).done
 
 
-@pytest.mark.parametrize("role", ["web", "worker"])
-def test_a_job_queued_in_a_transaction_that_rolls_back_never_runs(role, start, database, asks, model):
-    inside(role, database, start_and_roll_back, **asks)
+async def start_and_roll_back_at_work(arguments: dict[str, Any]) -> None:
+    """In the process: the same, while its worker is at work and has its own way to the jobs."""
+    from roadmap.runs.working import working
+
+    opened = arguments["opened"]
+    async with working(opened.jobs, opened.threads, 1):
+        await start_and_roll_back(arguments)
+
+
+@pytest.mark.parametrize(
+    ("role", "work"), [("web", start_and_roll_back), ("worker", start_and_roll_back_at_work)]
+)
+def test_a_job_queued_in_a_transaction_that_rolls_back_never_runs(role, work, start, database, asks, model):
+    inside(role, database, work, **asks)
     assert query(database.url, "SELECT goal FROM roadmap_roadmap") == [("always",)]
     assert query(database.url, JOBS) == [(1,)]
     start("worker", database, **asks)

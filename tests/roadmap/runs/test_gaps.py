@@ -1,5 +1,6 @@
 """A lesson that fails leaves a gap; a run that fails says why; both can be tried again."""
 
+from tests.fake_openai import TOKENS
 from tests.service import query, wait_until
 
 
@@ -39,6 +40,26 @@ def test_only_the_gap_is_written_again_on_a_thread_of_its_own(office):
     assert query(
         database.url, "SELECT gap FROM roadmap_concept WHERE roadmap_id = %s AND key = 'c2'", roadmap_id
     ) == [("",)]
+
+
+def test_the_tokens_of_a_run_are_those_of_every_request(office):
+    desk, model = office.desk, office.model
+
+    def counted() -> tuple[int, int]:
+        return desk.field(roadmap_id, "tokens_in"), desk.field(roadmap_id, "tokens_out")
+
+    # Lessons that are too short are answers all the same, to a request and to that for its repair.
+    model.fault("short", times=2, step="lesson", concept="c2")
+    roadmap_id = desk.start()
+    desk.wait_for(roadmap_id, "review")
+    desk.approve(roadmap_id)
+    desk.wait_for(roadmap_id, "ready_with_gaps")
+    assert model.asked()["steps"] == {"understand": 1, "outline": 1, "lesson": 5 + 2}
+    assert counted() == (9 * TOKENS["prompt_tokens"], 9 * TOKENS["completion_tokens"])
+    desk.call("retry", roadmap_id)
+    desk.wait_for(roadmap_id, "ready")
+    assert model.asked()["requests"] == 10
+    assert counted() == (10 * TOKENS["prompt_tokens"], 10 * TOKENS["completion_tokens"])
 
 
 def test_an_outline_is_repaired_three_times_at_most(office):
