@@ -47,9 +47,9 @@ def steps(thread_id: str) -> list[Step]:
         Unreadable: no pool, no connection, or no answer in time.
     """
 
-    async def read(saver: AsyncPostgresSaver) -> list[Step]:
+    async def read(saver: AsyncPostgresSaver) -> list[CheckpointTuple]:
         config: RunnableConfig = {"configurable": {"thread_id": thread_id}}
-        return [as_step(found) async for found in saver.alist(config, limit=MOST)]
+        return [found async for found in saver.alist(config, limit=MOST)]
 
     try:
         checkpointer.pool()
@@ -58,7 +58,8 @@ def steps(thread_id: str) -> list[Step]:
         found = checkpointer.ask(read, SECONDS)
     except (checkpointer.NotOpen, TimeoutError, PoolTimeout, psycopg.Error) as error:
         raise Unreadable(str(error) or f"There was no answer within {SECONDS:g} seconds.") from None
-    return found[::-1]
+    # In this thread: 200 steps as JSON would hold up the event loop.
+    return [as_step(one) for one in reversed(found)]
 
 
 def as_step(found: CheckpointTuple) -> Step:

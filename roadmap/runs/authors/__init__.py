@@ -33,7 +33,6 @@ __all__ = [
     "Understanding",
     "UnknownGoal",
     "Usage",
-    "author_name",
     "current_author",
     "opened",
     "problems",
@@ -44,10 +43,6 @@ _author: Author | None = None
 
 class NotOpen(RuntimeError):
     """This process has no author open."""
-
-
-def author_name() -> str:
-    return "llm" if settings.LLM_MODEL else Catalogue.name
 
 
 @contextlib.asynccontextmanager
