@@ -7,24 +7,23 @@ nothing to try out, and nothing for a slow hash to protect.
 import functools
 import hashlib
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from datetime import timedelta
-from importlib import import_module
-from typing import Any, cast
+from typing import Any, NamedTuple
 
 from django.conf import settings
-from django.contrib.auth import get_user
-from django.contrib.auth.models import AbstractBaseUser, User
+from django.contrib.auth import HASH_SESSION_KEY, SESSION_KEY, get_user
+from django.contrib.auth.models import User
+from django.contrib.sessions.backends.db import SessionStore
+from django.contrib.sessions.models import Session
 from django.db.models import Q
 from django.db.models.functions import Now
 from django.http import HttpRequest, HttpResponse
 from django.http.cookie import parse_cookie
 from django.utils import timezone
 
-from healthcheck.asgi import Scope
 from roadmap.errors import problem
 from roadmap.models import Token
-from roadmap.server.threads import Threads
 
 PREFIX = "roadmap_"  # so that a token in the wrong place is known for what it is
 USED_AGAIN = timedelta(minutes=1)  # a token in use is written to at most this often
@@ -53,11 +52,25 @@ def owner_of_token(authorization: str) -> User:
     Raises:
         BadToken: nobody that may come in.
     """
+    return owner_of_digest(digest_in(authorization))
+
+
+def digest_in(authorization: str) -> str:
+    """The digest of the token in an `Authorization` header.
+
+    Raises:
+        BadToken: there is none.
+    """
     scheme, _, secret = authorization.partition(" ")
     if scheme.lower() != "bearer" or not secret.strip():
         raise BadToken
-    found = Token.objects.select_related("owner").filter(digest=digest(secret.strip()))
-    token = found.filter(owner__is_active=True).first()
+    return digest(secret.strip())
+
+
+def owner_of_digest(digest: str) -> User:
+    """Raises BadToken: no token has it, or its owner may not come in."""
+    found = Token.objects.select_related("owner").filter(digest=digest, owner__is_active=True)
+    token = found.first()
     if token is None:
         raise BadToken
     note_use(token)
@@ -71,36 +84,60 @@ def note_use(token: Token) -> None:
     Token.objects.filter(unused, pk=token.pk).update(last_used_at=Now())
 
 
-def owner_of_session(cookies: str) -> AbstractBaseUser | None:
-    """Who is signed in with this `Cookie` header, as Django's own middleware would find it."""
-    key = parse_cookie(cookies).get(settings.SESSION_COOKIE_NAME)
-    if not key:
-        return None
-    request = HttpRequest()
-    request.session = import_module(settings.SESSION_ENGINE).SessionStore(key)
-    person = get_user(request)
-    return person if isinstance(person, AbstractBaseUser) else None
+class Sender(NamedTuple):
+    """What a request for a stream says of who sends it: a token's digest, or else a session's key."""
+
+    digest: str
+    session: str
+
+    def person(self) -> int:
+        """In a thread: the id of who that is.
+
+        Raises:
+            BadToken: nobody that may come in.
+        """
+        if self.digest:
+            return owner_of_digest(self.digest).pk
+        request = HttpRequest()
+        request.session = SessionStore(self.session)
+        person = get_user(request)
+        if person.pk is None:
+            raise BadToken
+        return int(person.pk)
 
 
-async def person_of(scope: Scope, threads: Threads) -> int | None:
-    """The id of who asks for a stream, by token or cookie; None for nobody.
-
-    The look-up has a thread and its connection for as long as it takes, and no longer.
+def sender_of(headers: Mapping[bytes, bytes]) -> Sender:
+    """Whoever it is, without asking the database.
 
     Raises:
-        Full: there is no thread to be had in time.
-        BadToken: there is a token, and it is not valid.
+        BadToken: there is neither a bearer token nor a session's cookie.
     """
-    headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
-    authorization, cookies = headers.get(b"authorization"), headers.get(b"cookie", "")
+    authorization = headers.get(b"authorization")
+    if authorization is not None:
+        return Sender(digest_in(authorization.decode("latin-1")), "")
+    cookies = parse_cookie(headers.get(b"cookie", b"").decode("latin-1"))
+    session = cookies.get(settings.SESSION_COOKIE_NAME)
+    if not session:
+        raise BadToken
+    return Sender("", session)
 
-    def look_up() -> int | None:
-        if authorization is not None:
-            return owner_of_token(authorization).pk
-        person = owner_of_session(cookies)
-        return person.pk if person else None
 
-    return cast(int | None, await threads.submit(look_up).done)
+def still_known(senders: Collection[Sender]) -> set[Sender]:
+    """In a thread: those whose token is not revoked, or who are still signed in, and whose account is active."""
+    tokens = Token.objects.filter(digest__in={one.digest for one in senders}, owner__is_active=True)
+    known = {Sender(digest, "") for digest in tokens.values_list("digest", flat=True)}
+    keys = {one.session for one in senders if one.session}
+    sessions = Session.objects.filter(session_key__in=keys, expire_date__gt=Now())
+    said = {session.session_key: session.get_decoded() for session in sessions}
+    people = User.objects.in_bulk(
+        [content[SESSION_KEY] for content in said.values() if SESSION_KEY in content]
+    )
+    hashes = {str(pk): person.get_session_auth_hash() for pk, person in people.items() if person.is_active}
+    for key, content in said.items():
+        # A changed password has another hash, and ends the sessions that it began in.
+        if hashes.get(content.get(SESSION_KEY, ""), "") == content.get(HASH_SESSION_KEY):
+            known.add(Sender("", key))
+    return known & {*senders}
 
 
 def for_person(*, browser: bool = False) -> Callable[[View], View]:

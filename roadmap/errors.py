@@ -10,6 +10,8 @@ from django.shortcuts import render
 from healthcheck import faults
 from roadmap.server.django_pages import LEFT
 
+PROBLEM = "application/problem+json"
+
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     return answer(request, 400)
@@ -45,8 +47,11 @@ def answer(request: HttpRequest, status: int) -> HttpResponse:
 
 
 def problem(status: int, detail: str = "", **more: Any) -> JsonResponse:
+    content = problem_content(status, detail, **more)
+    return JsonResponse(content, status=status, content_type=PROBLEM)
+
+
+def problem_content(status: int, detail: str = "", **more: Any) -> dict[str, Any]:
     """An RFC 9457 problem document."""
     content = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, **more}
-    if detail:
-        content["detail"] = detail
-    return JsonResponse(content, status=status, content_type="application/problem+json")
+    return {**content, "detail": detail} if detail else content

@@ -6,24 +6,31 @@ feed, or from the rows, when it comes to it.
 
 import asyncio
 import contextlib
-import json
+import logging
 import uuid
-from collections import deque
-from collections.abc import AsyncIterator, Iterator
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
+from itertools import batched
 
 from healthcheck import pools, watch
-from healthcheck.asgi import Scope
-from roadmap.accounts import BadToken, person_of
-from roadmap.models import Event, Roadmap
+from roadmap.accounts import Sender
 from roadmap.runs.events import CHANNEL
 from roadmap.runs.patience import patiently
+from roadmap.runs.rows import DELETED, SLICE, Found, Numbered, Reader, may_read, read_events, read_owned
 from roadmap.server.threads import Full, Threads
 
 OPENINGS = 3  # that ask the database at once; after a deploy thousands come back, and pages need threads too
+MOST = 20_000  # streams of one process, open or waiting to be
+MOST_OF_ONE = 50  # streams of one person on one process
 RECENT = 100  # events that a feed keeps for its streams; what is older is read again
+CHECK = 15.0  # seconds between two looks at whether those who read still may
 
-Numbered = tuple[int, bytes]
+logger = logging.getLogger(__name__)
+
+
+class TooMany(Exception):
+    """This person has as many streams as they may."""
 
 
 class Feed:
@@ -60,15 +67,21 @@ class Feed:
 
 
 class Stream:
-    """One reader's place. `wake()` ends its wait."""
+    """One reader's place. `wake()` ends its wait, `end()` the stream."""
 
-    def __init__(self) -> None:
+    def __init__(self, reader: Reader) -> None:
+        self.reader = reader
+        self.is_over = False
         self._loop = asyncio.get_running_loop()
         self._waiter: asyncio.Future[None] | None = None
 
     def wake(self, _: object = None) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
+
+    def end(self) -> None:
+        self.is_over = True
+        self.wake()
 
     async def wait(self, seconds: float) -> None:
         self._waiter = self._loop.create_future()
@@ -88,72 +101,133 @@ class Hub:
         self.ending = False
         self._openings = asyncio.Semaphore(OPENINGS)
         self._feeds: dict[uuid.UUID, Feed] = {}
+        self._places = 0
+        self._people: Counter[int] = Counter()
 
     def gauge(self) -> dict[str, int]:
         return {"open": sum(len(feed.streams) for feed in self._feeds.values()), "roadmaps": len(self._feeds)}
 
     def heard(self, payload: str | None) -> None:
-        """An announcement; None says that some may have been missed."""
+        """An announcement; None says that some may have been missed. What nobody of ours announced is passed over."""
         if payload is None:
             for feed in self._feeds.values():
                 self._refresh(feed)
-        elif feed := self._feeds.get(uuid.UUID(payload.split()[0])):  # type: ignore[assignment]
+            return
+        name, _, what = payload.partition(" ")
+        try:
+            roadmap_id = uuid.UUID(name)
+        except ValueError:
+            return
+        if roadmap_id not in self._feeds:
+            return
+        feed = self._feeds[roadmap_id]
+        if what == DELETED:
+            for stream in feed.streams:
+                stream.end()
+        else:
             self._refresh(feed)
 
     @contextlib.contextmanager
-    def joined(self, roadmap_id: uuid.UUID, number: int) -> Iterator[tuple[Stream, Feed]]:
-        """A stream that has had the events up to `number`, and its feed."""
-        feed = self._feeds.get(roadmap_id)
+    def place(self) -> Iterator[None]:
+        """Room for one stream, from before it is looked at until it ends.
+
+        Raises:
+            Full: there is none.
+        """
+        if self._places >= MOST:
+            raise Full
+        self._places += 1
+        try:
+            yield
+        finally:
+            self._places -= 1
+
+    @contextlib.contextmanager
+    def joined(self, reader: Reader, number: int) -> Iterator[tuple[Stream, Feed]]:
+        """A stream that has had the events up to `number`, and its feed.
+
+        Raises:
+            TooMany: its reader has enough.
+        """
+        if self._people[reader.person] >= MOST_OF_ONE:
+            raise TooMany
+        feed = self._feeds.get(reader.roadmap_id)
         if feed is None:
-            feed = self._feeds[roadmap_id] = Feed(roadmap_id, number)
+            feed = self._feeds[reader.roadmap_id] = Feed(reader.roadmap_id, number)
             self._refresh(feed)  # for what came since the stream looked
-        stream = Stream()
+        stream = Stream(reader)
         feed.streams.add(stream)
+        self._people[reader.person] += 1
         try:
             yield stream, feed
         finally:
+            self._people[reader.person] -= 1
+            if not self._people[reader.person]:
+                del self._people[reader.person]
             feed.streams.discard(stream)
             if not feed.streams:
-                self._feeds.pop(roadmap_id, None)
+                self._feeds.pop(reader.roadmap_id, None)
 
     def end(self) -> None:
         """End all streams, because the process does; their readers come back to another."""
         self.ending = True
-        for feed in self._feeds.values():
-            for stream in feed.streams:
-                stream.wake()
+        for stream in self._streams():
+            stream.end()
 
-    async def find(
-        self, roadmap_id: uuid.UUID, number: int, scope: Scope
-    ) -> tuple[int, list[Numbered]] | None:
+    async def find(self, roadmap_id: uuid.UUID, number: int, sender: Sender) -> Found | None:
         """What a stream that has had the events up to `number` begins with; None if its reader has no such roadmap.
 
         Raises:
-            BadToken: nobody asks, or somebody unknown.
+            BadToken: nobody that may come in.
         """
         async with self._openings:
             while True:
                 try:
-                    person = await person_of(scope, self.threads)
-                    break
+                    return await self._do(partial(read_owned, roadmap_id, sender, number))
                 except Full:
                     await asyncio.sleep(0.2)  # pages go first
-            if person is None:
-                raise BadToken
-            found: tuple[int, list[Numbered]] | None
-            found = await self.threads.submit(partial(read_owned, roadmap_id, person, number), must=True).done
-            return found
 
     async def after(self, roadmap_id: uuid.UUID, number: int) -> list[Numbered]:
-        """The events after that one, from the rows."""
-
-        async def read() -> list[Numbered]:
-            found: list[Numbered] = await self.threads.submit(
-                partial(read_events, roadmap_id, number), must=True
-            ).done
-            return found
-
+        """The next events after that one, from the rows."""
+        read = partial(self._do, partial(read_events, roadmap_id, number), must=True)
         return await patiently("a stream", read)
+
+    async def check_readers(self) -> None:
+        """Until cancelled: again and again, end the streams of those who may not read them any more."""
+        while True:
+            await asyncio.sleep(CHECK)
+            # Few questions for all streams, however many roadmaps they are of.
+            for streams in batched(self._streams(), SLICE):
+                look = partial(self._do, partial(may_read, {stream.reader for stream in streams}), must=True)
+                try:
+                    allowed = await patiently("a stream", look)
+                except Exception:
+                    logger.exception(
+                        "Whether readers of streams still may could not be seen; that is tried again."
+                    )
+                    break
+                for stream in streams:
+                    if stream.reader not in allowed:
+                        stream.end()
+
+    async def _do[T](self, work: Callable[[], T], *, must: bool = False) -> T:
+        """What `work` returns in a thread; it is given up when this is cancelled.
+
+        Raises:
+            Full: there is no thread in time.
+        """
+        job = self.threads.submit(work, must=must)
+        try:
+            await asyncio.wait({job.done})
+        except asyncio.CancelledError:
+            job.done.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody else looks
+            self.threads.leave(job)
+            raise
+        result: T = job.done.result()
+        return result
+
+    def _streams(self) -> list[Stream]:
+        return [stream for feed in self._feeds.values() for stream in feed.streams]
 
     def _refresh(self, feed: Feed) -> None:
         feed.stale = True
@@ -163,7 +237,9 @@ class Hub:
     async def _read(self, feed: Feed) -> None:
         while feed.stale and feed.streams:
             feed.stale = False
-            feed.add(await self.after(feed.roadmap_id, feed.read))
+            events = await self.after(feed.roadmap_id, feed.read)
+            feed.stale |= len(events) == SLICE
+            feed.add(events)
 
 
 _current: Hub | None = None
@@ -181,10 +257,12 @@ async def opened(threads: Threads) -> AsyncIterator[Hub]:
     hub = _current = Hub(threads)
     watch.subscribe(CHANNEL, hub.heard)
     pools.announce_gauge("streams", hub.gauge)
+    checking = asyncio.create_task(hub.check_readers(), name="check readers")
     try:
         yield hub
     finally:
         _current = None
+        checking.cancel()
         watch.unsubscribe(CHANNEL)
         pools.withdraw("streams")
         hub.end()
@@ -194,21 +272,3 @@ def end_all() -> None:
     """End this process's streams: it is being shut down, and its server waits for them."""
     if _current is not None:
         _current.end()
-
-
-def read_events(roadmap_id: uuid.UUID, number: int) -> list[Numbered]:
-    found = Event.objects.filter(roadmap=roadmap_id, number__gt=number).order_by("number")
-    return [
-        (number, f"id: {number}\nevent: {kind}\ndata: {json.dumps(data)}\n\n".encode())
-        for number, kind, data in found.values_list("number", "kind", "data")
-    ]
-
-
-def read_owned(roadmap_id: uuid.UUID, person: int, number: int) -> tuple[int, list[Numbered]] | None:
-    """That number, or the newest there is, and the events after it; None if this person has no such roadmap."""
-    found = Roadmap.objects.filter(pk=roadmap_id, owner=person)
-    newest = found.values_list("last_event", flat=True).first()
-    if newest is None:
-        return None
-    number = min(number, newest)
-    return number, read_events(roadmap_id, number)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
+import psycopg
 import pytest
 from playwright.sync_api import Page, expect
 
@@ -180,6 +181,31 @@ def test_a_page_whose_server_was_away_goes_on_by_itself(
     web.start()
     expect(page.locator("#live")).to_have_attribute("data-state", "drafting", timeout=30_000)
     expect(page.locator("#lost")).to_be_hidden()
+
+
+@pytest.mark.usefixtures("anna")
+def test_a_page_whose_stream_was_refused_asks_again(
+    visit: Callable[..., Visit], database: Database, web: Service
+) -> None:
+    page = visit("/accounts/login/").page
+    sign_in(page)
+    page.goto("/roadmaps/new/")
+    page.get_by_label("What do you want to learn?").fill("Django")
+    page.get_by_role("button", name="Draft my roadmap").click()
+    page.locator("#steps").wait_for()
+    page.evaluate("document.body.dataset.same = 'yes'")
+    ((roadmap_id,),) = query(database.url, "SELECT id FROM roadmap_roadmap")
+    web.stop()
+    with psycopg.connect(database.superuser_url) as holder:
+        holder.execute("LOCK TABLE roadmap_event")
+        web.start()
+        with page.expect_response(lambda answer: answer.status == 503, timeout=20_000):
+            pass
+        expect(page.locator("#lost")).to_be_visible()
+    query(database.url, RECORD, roadmap_id, "status", json.dumps({"status": "queued", "step": "understand"}))
+    expect(page.locator("[data-step=understand]")).to_have_class("stop stop-done", timeout=15_000)
+    expect(page.locator("#lost")).to_be_hidden()
+    assert page.evaluate("document.body.dataset.same") == "yes"
 
 
 @pytest.mark.usefixtures("worker", "anna")

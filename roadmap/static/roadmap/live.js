@@ -5,16 +5,11 @@ const lost = document.getElementById("lost");
 const progress = document.getElementById("progress");
 const left = document.getElementById("left");
 const steps = [...live.querySelectorAll("[data-step]")];
-const seen = Number(live.dataset.last);
 const SAME_STEP = { repair: "outline", revise: "outline" };
+const REFUSALS = 3; // one after another, until the page is loaded anew: it says what is wrong
 
-// What the page shows already comes again at first, and is passed over.
-function on(stream, kind, act) {
-  stream.addEventListener(kind, (event) => {
-    lost.hidden = true;
-    if (Number(event.lastEventId) > seen) act(JSON.parse(event.data));
-  });
-}
+let seen = live.dataset.last; // the number of the newest event that the page shows
+let refused = 0;
 
 function goOn({ status, step }) {
   if (status !== live.dataset.state) {
@@ -78,16 +73,28 @@ function addGap(data) {
   markStage(item);
 }
 
-const stream = new EventSource(live.dataset.events);
-on(stream, "status", goOn);
-on(stream, "lesson", addLesson);
-on(stream, "gap", addGap);
-stream.addEventListener("open", () => {
-  lost.hidden = true;
-});
-stream.addEventListener("error", () => {
-  lost.textContent = live.dataset.lost;
-  lost.hidden = false;
-  // The browser comes back by itself after a lost connection, but not after an answer that was no stream.
-  if (stream.readyState === EventSource.CLOSED) setTimeout(() => location.reload(), 4000);
-});
+function follow() {
+  const stream = new EventSource(`${live.dataset.events}?after=${seen}`);
+  for (const [kind, act] of Object.entries({ status: goOn, lesson: addLesson, gap: addGap })) {
+    stream.addEventListener(kind, (event) => {
+      seen = event.lastEventId;
+      act(JSON.parse(event.data));
+    });
+  }
+  stream.addEventListener("open", () => {
+    refused = 0;
+    lost.hidden = true;
+  });
+  stream.addEventListener("error", () => {
+    lost.textContent = live.dataset.lost;
+    lost.hidden = false;
+    // The browser comes back by itself after a lost connection, but not after an answer that was no stream.
+    if (stream.readyState !== EventSource.CLOSED) return;
+    refused += 1;
+    if (refused > REFUSALS) location.reload();
+    // Thousands may have been refused at the same moment.
+    else setTimeout(follow, refused * (1000 + 3000 * Math.random()));
+  });
+}
+
+follow();

@@ -17,11 +17,14 @@ class Seen(NamedTuple):
 class Reader:
     """One request; `seen` grows while `read()` runs."""
 
-    def __init__(self, url: str, roadmap_id: str, token: str, last: int | None = None):
+    def __init__(
+        self, url: str, roadmap_id: str, token: str, last: int | None = None, after: int | None = None
+    ):
         self.address = urlsplit(url)
         self.roadmap_id = roadmap_id
         self.token = token
         self.last = last
+        self.query = "" if after is None else f"?after={after}"
         self.status = 0
         self.seen: list[Seen] = []
         self.comments = 0
@@ -30,7 +33,7 @@ class Reader:
     async def __aenter__(self) -> Self:
         self._reader, self._writer = await asyncio.open_connection(self.address.hostname, self.address.port)
         lines = [
-            f"GET /api/v1/roadmaps/{self.roadmap_id}/events HTTP/1.1",
+            f"GET /api/v1/roadmaps/{self.roadmap_id}/events{self.query} HTTP/1.1",
             f"Host: localhost:{self.address.port}",
             f"Authorization: Bearer {self.token}",
         ]

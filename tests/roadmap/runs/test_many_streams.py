@@ -1,7 +1,9 @@
 """Thousands of streams on one process: one connection for all, little memory for each, nothing left when they go."""
 
 import asyncio
+import random
 import resource
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +18,8 @@ ROADMAPS = 50
 EVENTS = 5  # of each roadmap, while all are watched
 AT_ONCE = 100  # opened at once
 MOST_MEMORY = 64 * 1024  # bytes for each
+DEADLINE = 5.0  # seconds; PAGE_DEADLINE
+ALL_IN = 30.0  # seconds until who was refused has come back, perhaps twice
 LATE = 1.0  # seconds for the last of a hundred readers who share two cores with the server
 
 
@@ -42,14 +46,16 @@ def files(pid: int) -> int:
 
 def test_thousands_of_streams_share_one_connection_and_leave_nothing(start, desk, database):
     web = start("web", database)
-    token = desk.token()
-    roadmaps = [desk.start(goal=f"goal {number}") for number in range(ROADMAPS)]
+    people = [f"reader-{number}" for number in range(ROADMAPS)]
+    roadmaps = [desk.start(goal="a goal", person=person) for person in people]
+    tokens = [desk.token(person) for person in people]
     wait_until(lambda: web.health()["pools"]["orm"]["idle"] == 8, 5, "the pool is filled")
     (pid,) = web.worker_pids()
 
     async def watch() -> tuple[int, list[float], dict[str, int]]:
         places = asyncio.Semaphore(AT_ONCE)
-        readers = [Reader(web.url, roadmaps[number % ROADMAPS], token) for number in range(STREAMS)]
+        theirs = [*zip(roadmaps, tokens, strict=True)]
+        readers = [Reader(web.url, *theirs[number % ROADMAPS]) for number in range(STREAMS)]
 
         async def open_one(reader: Reader) -> None:
             async with places:
@@ -91,3 +97,40 @@ def test_thousands_of_streams_share_one_connection_and_leave_nothing(start, desk
     wait_until(lambda: web.health()["streams"] == gone, 10, "the server knows that they are gone")
     wait_until(lambda: files(pid) <= files_before + 5, 10, "their sockets are closed")
     assert web.health()["faults"]["pool_timeout"] == 0
+
+
+def test_thousands_who_come_back_at_once_are_answered_by_the_deadline_and_soon_all_in(start, desk, database):
+    web = start("web", database)
+    people = [f"reader-{number}" for number in range(ROADMAPS)]
+    theirs = [(desk.start(goal="a goal", person=person), desk.token(person)) for person in people]
+    answered: list[float] = []
+    refused = 0
+
+    async def come_back(number: int) -> Reader:
+        nonlocal refused
+        while True:
+            reader = Reader(web.url, *theirs[number % ROADMAPS])
+            asked = time.monotonic()
+            await reader.__aenter__()
+            answered.append(time.monotonic() - asked)
+            if reader.status == 200:
+                return reader
+            assert reader.status == 503
+            assert "retry-after: 1\r\n" in reader.headers
+            refused += 1
+            await reader.__aexit__()
+            await asyncio.sleep(random.uniform(1, 4))  # as our page does
+
+    async def come_back_at_once() -> float:
+        began = time.monotonic()
+        readers = await asyncio.gather(*(come_back(number) for number in range(STREAMS)))
+        took = time.monotonic() - began
+        for reader in readers:
+            await reader.__aexit__()
+        return took
+
+    took = run(asyncio.wait_for(come_back_at_once(), 120))
+    print(f"all in after {took:.1f} s, {refused} refused meanwhile, the slowest answer {max(answered):.1f} s")
+    assert max(answered) < DEADLINE + LATE
+    assert web.health()["faults"]["deadline"] == refused
+    assert took < ALL_IN

@@ -89,6 +89,22 @@ def test_events_announced_while_nobody_listened_are_sent_all_the_same(web, desk,
     assert run(asyncio.wait_for(follow(), 10)) == [1, 2, 3, 4, 5, 6]
 
 
+@pytest.mark.parametrize("payload", ["", "nonsense", "7 7", "nonsense 1 2"])
+def test_an_announcement_that_makes_no_sense_harms_nobody(payload, web, desk, roadmap_id, token, database):
+    async def follow() -> list[int]:
+        async with Reader(web.url, roadmap_id, token) as reader:
+            await reader.read(until=1)
+            notify = "SELECT pg_notify('roadmap_events', %s)"
+            await asyncio.to_thread(query, database.url, notify, payload)
+            for number in (2, 3):
+                await asyncio.to_thread(desk.record, roadmap_id)
+                await reader.read(until=number)
+            return reader.numbers
+
+    assert run(asyncio.wait_for(follow(), 5)) == [1, 2, 3]
+    assert web.get("/health/ready").status_code == 200
+
+
 def test_a_stream_in_which_nothing_happens_says_every_15_s_that_it_is_still_there(
     web, desk, roadmap_id, token
 ):
@@ -125,6 +141,29 @@ def test_an_odd_last_event_id_harms_nobody(last, web, desk, roadmap_id, token):
     assert other == [1, 2]
 
 
+def test_a_page_begins_after_the_event_that_it_was_rendered_with(web, desk, roadmap_id, token):
+    desk.record(roadmap_id, 9)
+
+    async def numbers(**came: int) -> list[int]:
+        async with Reader(web.url, roadmap_id, token, **came) as reader:
+            await reader.read(until=10)
+            return reader.numbers
+
+    assert run(numbers(after=7)) == [8, 9, 10]
+    assert run(numbers(after=7, last=8)) == [9, 10], "it has come back since"
+
+
+def test_a_history_of_any_length_comes_whole(web, desk, roadmap_id, token):
+    desk.record(roadmap_id, 999)
+
+    async def follow() -> list[int]:
+        async with Reader(web.url, roadmap_id, token) as reader:
+            await reader.read(until=1_000)
+            return reader.numbers
+
+    assert run(asyncio.wait_for(follow(), 10)) == list(range(1, 1_001))
+
+
 def test_a_stream_is_for_its_owner_only(web, desk, roadmap_id, token):
     path = f"/api/v1/roadmaps/{roadmap_id}/events"
 
@@ -142,6 +181,13 @@ def test_a_stream_is_for_its_owner_only(web, desk, roadmap_id, token):
     assert status(token=desk.token("eve")) == 404
     assert status(path="/api/v1/roadmaps/00000000-0000-4000-8000-000000000000/events") == 404
     assert status(path="/api/v1/roadmaps/7/events") == 404
+    for name in (
+        roadmap_id.upper(),
+        f"urn:uuid:{roadmap_id}",
+        f"{{{roadmap_id}}}",
+        roadmap_id.replace("-", ""),
+    ):
+        assert status(path=f"/api/v1/roadmaps/{name}/events") == 404, "there is one way to write it"
     assert status(method="POST") == 405
     assert status(Host="elsewhere.example") == 400
 
