@@ -50,7 +50,10 @@ def answers(*methods: str) -> Callable[[View], View]:
                 response["Allow"] = ", ".join(methods)
                 return response
             try:
+                request.body  # noqa: B018  # it is bound for those too who need none
                 return view(request, *args, **kwargs)
+            except RequestDataTooBig:
+                return problem(413, _("The body may have at most 64 KiB."))
             except Refused as refused:
                 return refused.response
             except door.NotFound:
@@ -134,14 +137,12 @@ def json_of(request: HttpRequest) -> dict[str, Any]:
     """The object in the body.
 
     Raises:
-        Refused: another content type, over 64 KiB, or not a JSON object.
+        Refused: another content type, or not a JSON object.
     """
     if request.content_type != "application/json":
         raise Refused(problem(415, _("The body must be application/json.")))
     try:
         return read_json(request.body)
-    except RequestDataTooBig:
-        raise Refused(problem(413, _("The body may have at most 64 KiB."))) from None
     except Malformed as error:
         raise Refused(problem(400, str(error))) from None
 

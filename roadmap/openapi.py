@@ -22,8 +22,8 @@ REASONS = {
     "429": "Too many; `Retry-After` says when to come back.",
     "503": "Very busy, or the database is away; `Retry-After` says when to come back.",
 }
-ALWAYS = ("405", "503")
-WITH_BODY = ("400", "408", "413", "415", "422")
+ALWAYS = ("405", "408", "413", "503")  # a body is read, and bound, where nobody needs one too
+WITH_BODY = ("400", "415", "422")
 
 
 def ref(name: str) -> Schema:
@@ -87,6 +87,12 @@ LAST_EVENT = {
     "description": "The number of the last event that was seen; the stream begins after it.",
     "schema": {"type": "integer", "minimum": 0},
 }
+AFTER = {
+    **LAST_EVENT,
+    "name": "after",
+    "in": "query",
+    "description": "The same, for who cannot send a header; Last-Event-ID comes first.",
+}
 
 PATHS: Schema = {
     "/api/v1/waitlist": {
@@ -124,9 +130,10 @@ PATHS: Schema = {
         **ONE,
         "get": operation(
             "Its events as they happen. `event` is status, outline, lesson or gap; `id` counts up from 1; `data` is "
-            "JSON. A comment comes every 15 seconds. On shutdown the stream ends: come back with Last-Event-ID.",
-            {"200": answer("The stream.", text(), STREAM), **problems(*OF_ONE)},
-            parameters=[LAST_EVENT],
+            "JSON. A comment comes every 15 seconds. On shutdown the stream ends: come back with Last-Event-ID. It "
+            "also ends with its roadmap, and with the right to read it. One person can have 50 of them open.",
+            {"200": answer("The stream.", text(), STREAM), **problems(*OF_ONE, "429")},
+            parameters=[LAST_EVENT, AFTER],
             **READER,
         ),
     },
