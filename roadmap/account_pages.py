@@ -20,13 +20,13 @@ from django.urls import reverse_lazy
 from django.utils.translation import get_language, gettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.debug import sensitive_variables
-from django.views.decorators.http import require_http_methods, require_POST
+from django.views.decorators.http import require_http_methods
 
 from roadmap import password_mail
 from roadmap.accounts import make_token
 from roadmap.forms import TokenForm
 from roadmap.models import Token
-from roadmap.views import page
+from roadmap.views import button, page
 from waitlist.limits import Limiter, Rate
 
 TRIES = Rate(20, 0.2)  # from one address: 20 at once, then one every 5 seconds
@@ -119,8 +119,7 @@ def account(request: HttpRequest) -> HttpResponse:
     return render(request, "accounts/account.html", context, status=status)
 
 
-@page
-@require_POST
+@button
 def revoke(request: HttpRequest, token_id: int) -> HttpResponse:
     deleted, _by_model = Token.objects.filter(owner=cast(User, request.user), pk=token_id).delete()
     if not deleted:

@@ -12,13 +12,13 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 from django.utils import timezone
 from django.utils.timesince import timesince
+from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
-from django.utils.translation import ngettext
 from procrastinate.contrib.django import admin as procrastinate_admin  # noqa: F401  # it registers its own first
 from procrastinate.contrib.django.models import ProcrastinateEvent, ProcrastinateJob
 
 from roadmap import history
-from roadmap.models import Concept, Roadmap, Token
+from roadmap.models import Concept, Roadmap, State, Token
 from roadmap.runs import door
 
 AGES = {"hour": timedelta(hours=1), "day": timedelta(days=1), "week": timedelta(weeks=1)}
@@ -117,9 +117,13 @@ class RoadmapAdmin(ReadOnly):
         for roadmap in queryset.select_related("owner"):
             try:
                 act(roadmap.pk, roadmap.owner)
-            except (door.NotFound, door.WrongState, door.LimitReached) as error:
-                reason = str(error) or _("It is gone.")
-                self.message_user(request, f"{roadmap}: {reason}", messages.WARNING)
+            except door.NotFound:
+                self._warn(request, roadmap, gettext("It is gone."))
+            except door.WrongState as error:
+                text = gettext("It is %(state)s, which does not allow this.")
+                self._warn(request, roadmap, text % {"state": State(error.state).label})
+            except door.LimitReached as error:
+                self._warn(request, roadmap, str(error))
             else:
                 done += 1
         if done:
@@ -127,6 +131,9 @@ class RoadmapAdmin(ReadOnly):
                 "%(number)d roadmap is on its way.", "%(number)d roadmaps are on their way.", done
             )
             self.message_user(request, text % {"number": done}, messages.SUCCESS)
+
+    def _warn(self, request: HttpRequest, roadmap: Roadmap, reason: str) -> None:
+        self.message_user(request, f"{roadmap}: {reason}", messages.WARNING)
 
     def get_urls(self) -> list[URLPattern]:
         run = self.admin_site.admin_view(self.run)

@@ -21,6 +21,10 @@ def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
     return answer(request, 403)
 
 
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
+    return answer(request, 403)
+
+
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     return answer(request, 404)
 

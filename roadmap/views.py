@@ -7,15 +7,16 @@ from typing import Any, cast
 
 from django.conf import settings
 from django.contrib import messages
-from django.contrib.auth.decorators import login_required
 from django.contrib.auth.models import User
+from django.contrib.auth.views import redirect_to_login
 from django.db.models.functions import Now
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect, render
+from django.urls import is_valid_path
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy as _lazy
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from roadmap import reading
 from roadmap.drawing import draw
@@ -38,17 +39,34 @@ SAME_STEP = {"repair": "outline", "revise": "outline"}  # for who watches
 
 def page(view: View) -> View:
     """A page for whoever is signed in; what is somebody else's does not exist, and nobody may keep a copy."""
+    return for_the_signed_in(view, HttpRequest.get_full_path)
 
+
+def button(view: View) -> View:
+    """What a button on a page does, for whoever is signed in; else one signs in and is back on the page."""
+    return for_the_signed_in(require_POST(view), page_above)
+
+
+def for_the_signed_in(view: View, next_page: Callable[[HttpRequest], str]) -> View:
     @never_cache
-    @login_required
     @functools.wraps(view)
     def checked(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        if not request.user.is_authenticated:
+            return redirect_to_login(next_page(request))
         try:
             return view(request, *args, **kwargs)
         except door.NotFound:
             raise Http404 from None
 
     return checked
+
+
+def page_above(request: HttpRequest) -> str:
+    """The path of the nearest page above a button's."""
+    path = request.path
+    while not is_valid_path(path := path.rstrip("/").rpartition("/")[0] + "/"):
+        pass
+    return path
 
 
 def own(request: HttpRequest, roadmap_id: uuid.UUID) -> Roadmap:
@@ -59,7 +77,7 @@ def own(request: HttpRequest, roadmap_id: uuid.UUID) -> Roadmap:
 
 
 @page
-@require_GET
+@require_safe
 def mine(request: HttpRequest) -> HttpResponse:
     return render(
         request, "roadmap/mine.html", {"roadmaps": reading.listed(request.user), "section": "roadmaps"}
@@ -97,7 +115,7 @@ def catalogue() -> list[str]:
 
 
 @page
-@require_GET
+@require_safe
 def one(request: HttpRequest, roadmap_id: uuid.UUID) -> HttpResponse:
     """Live while it is worked on, the review, or the reading: whatever the roadmap's state asks for."""
     return show(request, own(request, roadmap_id))
@@ -160,8 +178,7 @@ def steps_of(roadmap: Roadmap) -> list[tuple[str, str, str]]:
     return [(name, str(STEPS[name]), place) for name, place in zip(names, places, strict=True)]
 
 
-@page
-@require_POST
+@button
 def review(request: HttpRequest, roadmap_id: uuid.UUID) -> HttpResponse:
     form = ReviewForm(request.POST)
     try:
@@ -180,8 +197,7 @@ def review(request: HttpRequest, roadmap_id: uuid.UUID) -> HttpResponse:
     return show(request, roadmap, form, 422)
 
 
-@page
-@require_POST
+@button
 def cancel(request: HttpRequest, roadmap_id: uuid.UUID) -> HttpResponse:
     try:
         door.cancel(roadmap_id, request.user)
@@ -190,8 +206,7 @@ def cancel(request: HttpRequest, roadmap_id: uuid.UUID) -> HttpResponse:
     return redirect("roadmap", roadmap_id)
 
 
-@page
-@require_POST
+@button
 def retry(request: HttpRequest, roadmap_id: uuid.UUID) -> HttpResponse:
     try:
         door.retry(roadmap_id, request.user)
@@ -220,7 +235,7 @@ def delete(request: HttpRequest, roadmap_id: uuid.UUID) -> HttpResponse:
 
 
 @page
-@require_GET
+@require_safe
 def export(request: HttpRequest, roadmap_id: uuid.UUID) -> HttpResponse:
     return markdown_file(own(request, roadmap_id))
 
@@ -232,7 +247,7 @@ def markdown_file(roadmap: Roadmap) -> HttpResponse:
 
 
 @page
-@require_GET
+@require_safe
 def lesson(request: HttpRequest, roadmap_id: uuid.UUID, number: int) -> HttpResponse:
     roadmap = own(request, roadmap_id)
     concepts = reading.concepts_of(roadmap)
@@ -254,8 +269,7 @@ def lesson(request: HttpRequest, roadmap_id: uuid.UUID, number: int) -> HttpResp
     return render(request, "roadmap/lesson.html", context)
 
 
-@page
-@require_POST
+@button
 def learned(request: HttpRequest, roadmap_id: uuid.UUID, number: int) -> HttpResponse:
     """Note that a lesson is learned, or with `learned=0` that it is not; then on to the next one."""
     concepts = reading.concepts_of(own(request, roadmap_id))

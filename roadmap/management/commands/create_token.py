@@ -5,6 +5,7 @@ from typing import Any
 
 from django.contrib.auth.models import User
 from django.core.management.base import BaseCommand, CommandError
+from django.urls import reverse
 
 from roadmap.accounts import make_token
 
@@ -27,5 +28,5 @@ class Command(BaseCommand):
         if not owner.is_active:
             raise CommandError(f"The account of {name!r} is not active: its tokens would not be taken.")
         token = make_token(owner, label)
-        self.stderr.write(f"A token of {name}, shown only now. It can be revoked at /accounts/tokens/.")
+        self.stderr.write(f"A token of {name}, shown only now. It can be revoked at {reverse('account')}.")
         self.stdout.write(token)

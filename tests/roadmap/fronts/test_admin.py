@@ -31,9 +31,9 @@ def listed(client: Client, **filters: Any) -> list[Roadmap]:
     return list(answer.context["cl"].result_list)
 
 
-def act(client: Client, action: str, *roadmaps: Roadmap) -> str:
+def act(client: Client, action: str, *roadmaps: Roadmap, language: str = "en") -> str:
     form = {"action": action, "_selected_action": [str(one.pk) for one in roadmaps]}
-    answer = client.post(LIST, form, follow=True)
+    answer = client.post(LIST, form, follow=True, headers={"Accept-Language": language})
     assert answer.status_code == 200
     return answer.content.decode()
 
@@ -62,7 +62,7 @@ def test_retry_and_cancel_go_through_the_door(admin_client: Client, anna: User) 
     failed, ready, waiting = (roadmap_of(anna, state) for state in ("failed", "ready", "review"))
     page = act(admin_client, "retry", failed, ready)
     assert "1 roadmap is on its way." in page
-    assert "The roadmap is ready." in page
+    assert "It is ready, which does not allow this." in page
     failed.refresh_from_db()
     assert (failed.state, failed.generation) == ("drafting", 1)
     assert ProcrastinateJob.objects.filter(lock=str(failed.pk), task_name="run").exists()
@@ -70,6 +70,11 @@ def test_retry_and_cancel_go_through_the_door(admin_client: Client, anna: User) 
     waiting.refresh_from_db()
     assert waiting.state == "cancelled"
     assert waiting.events.get(number=waiting.last_event).data == {"status": "cancelled"}
+
+
+def test_a_refusal_is_told_in_the_language_of_the_page(admin_client: Client, anna: User) -> None:
+    page = act(admin_client, "cancel", roadmap_of(anna, "ready"), language="de")
+    assert "Sein Zustand ist „fertig“, der das nicht erlaubt." in page
 
 
 def test_deleting_goes_through_the_door(admin_client: Client, anna: User) -> None:

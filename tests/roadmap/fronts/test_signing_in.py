@@ -6,6 +6,8 @@ from django.test import Client
 
 from roadmap import account_pages
 from roadmap.account_pages import TRIES
+from roadmap.models import Token
+from tests.roadmap.fronts.rows import roadmap_of
 from waitlist.limits import Limiter
 
 GOOD = {"username": "anna", "password": "wander-weg-7"}
@@ -24,6 +26,46 @@ def test_one_is_led_back_to_where_one_wanted_to_go(client: Client, anna: User) -
     answer = client.post(answer["Location"], {**GOOD, "next": "/roadmaps/new/"})
     assert (answer.status_code, answer["Location"]) == (302, "/roadmaps/new/")
     assert client.get("/accounts/login/")["Location"] == "/roadmaps/"
+
+
+def test_who_was_signed_out_before_they_sent_a_form_is_back_on_its_page(
+    signed_in: Client, anna: User
+) -> None:
+    roadmap, token = roadmap_of(anna, "ready"), Token.objects.create(owner=anna, name="laptop", digest="d")
+    page = f"/roadmaps/{roadmap.pk}/"
+    pages = {
+        f"{page}retry/": page,
+        f"{page}review/": page,
+        f"{page}cancel/": page,
+        f"{page}delete/": f"{page}delete/",
+        f"{page}2/learned/": f"{page}2/",
+        "/roadmaps/new/": "/roadmaps/new/",
+        "/accounts/": "/accounts/",
+        f"/accounts/tokens/{token.pk}/revoke/": "/accounts/",
+    }
+    for path, back in pages.items():
+        assert Client().post(path)["Location"] == f"/accounts/login/?next={back}"
+        assert signed_in.get(back).status_code == 200
+
+
+def test_pages_can_be_asked_for_their_headers_alone(signed_in: Client, anna: User) -> None:
+    roadmap = roadmap_of(anna, "ready")
+    for path in (
+        "/roadmaps/",
+        f"/roadmaps/{roadmap.pk}/",
+        f"/roadmaps/{roadmap.pk}/1/",
+        f"/roadmaps/{roadmap.pk}/export.md",
+    ):
+        assert signed_in.head(path).status_code == 200
+
+
+def test_a_form_without_its_token_gets_our_own_page(anna: User) -> None:
+    strict = Client(enforce_csrf_checks=True)
+    strict.force_login(anna)
+    answer = strict.post("/roadmaps/new/", {"goal": "Django"})
+    assert answer.status_code == 403
+    assert "403.html" in [template.name for template in answer.templates]
+    assert b"<style" not in answer.content
 
 
 @pytest.mark.parametrize("target", ["https://evil.example/", "//evil.example", "javascript:alert(1)"])

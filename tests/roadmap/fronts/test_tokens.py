@@ -110,6 +110,7 @@ def test_the_command_prints_it_alone_on_the_last_line(database: Database) -> Non
     )
     done = manage(database.url, "create_token", "anna")
     assert done.returncode == 0
+    assert "It can be revoked at /accounts/." in done.stderr
     secret = done.stdout.splitlines()[-1]
     assert secret.startswith("roadmap_")
     assert secret.split() == [secret]
