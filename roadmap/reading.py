@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
-from django.db.models import Count, Q, QuerySet, Sum
+from django.db.models import BooleanField, Count, ExpressionWrapper, Prefetch, Q, QuerySet, Sum
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
@@ -16,19 +16,33 @@ LINKS = ("events", "review", "cancel", "retry", "export")
 
 
 def whole(owner: Any, roadmap_id: uuid.UUID) -> Roadmap | None:
-    """The roadmap with its stages, concepts and prerequisites; None for one that is not `owner`'s."""
-    own = Roadmap.objects.owned_by(owner).filter(pk=roadmap_id)
-    return own.prefetch_related("stages__concepts__prerequisites").first()
+    """The roadmap with its stages, concepts and lessons; None for one that is not `owner`'s."""
+    return _with(Concept.objects.all(), owner, roadmap_id)
+
+
+def outlined(owner: Any, roadmap_id: uuid.UUID) -> Roadmap | None:
+    """The same for pages: of the lessons only which there are, since all of them may be megabytes."""
+    return _with(Concept.objects.defer("lesson"), owner, roadmap_id)
+
+
+def _with(concepts: QuerySet[Concept], owner: Any, roadmap_id: uuid.UUID) -> Roadmap | None:
+    needs = Concept.objects.defer("lesson")
+    concepts = concepts.annotate(has_lesson=ExpressionWrapper(~Q(lesson=""), BooleanField()))
+    found = Roadmap.objects.owned_by(owner).filter(pk=roadmap_id)
+    return found.prefetch_related(
+        Prefetch("stages__concepts", concepts), Prefetch("stages__concepts__prerequisites", needs)
+    ).first()
 
 
 def listed(owner: Any) -> QuerySet[Roadmap]:
     """This person's roadmaps, the newest first, each with its numbers of concepts and hours."""
-    return Roadmap.objects.owned_by(owner).annotate(
+    found = Roadmap.objects.owned_by(owner).annotate(
         concept_count=Count("concepts"),
         written_count=Count("concepts", filter=~Q(concepts__lesson="")),
         learned_count=Count("concepts", filter=Q(concepts__learned_at__isnull=False)),
         hours=Sum("concepts__hours"),
     )
+    return found.order_by("-created_at", "pk")
 
 
 def concepts_of(roadmap: Roadmap) -> list[Concept]:
@@ -37,6 +51,11 @@ def concepts_of(roadmap: Roadmap) -> list[Concept]:
     for number, concept in enumerate(concepts, 1):
         concept.number = number  # type: ignore[attr-defined]
     return concepts
+
+
+def has_lesson(concept: Concept) -> bool:
+    """Without reading it."""
+    return bool(concept.has_lesson)  # type: ignore[attr-defined]  # an annotation
 
 
 def links_of(roadmap_id: uuid.UUID) -> dict[str, str]:

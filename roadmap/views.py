@@ -9,6 +9,7 @@ from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.models import User
 from django.contrib.auth.views import redirect_to_login
+from django.core.paginator import Paginator
 from django.db.models.functions import Now
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect, render
@@ -34,6 +35,7 @@ STEPS = {
     "check": _lazy("Checking that it all fits together"),
     "review": _lazy("Your review"),
 }
+PER_PAGE = 50  # of one's roadmaps
 SAME_STEP = {"repair": "outline", "revise": "outline"}  # for who watches
 
 
@@ -70,7 +72,10 @@ def page_above(request: HttpRequest) -> str:
 
 
 def own(request: HttpRequest, roadmap_id: uuid.UUID) -> Roadmap:
-    roadmap = reading.whole(request.user, roadmap_id)
+    return there(reading.outlined(request.user, roadmap_id))
+
+
+def there(roadmap: Roadmap | None) -> Roadmap:
     if roadmap is None:
         raise Http404
     return roadmap
@@ -79,9 +84,8 @@ def own(request: HttpRequest, roadmap_id: uuid.UUID) -> Roadmap:
 @page
 @require_safe
 def mine(request: HttpRequest) -> HttpResponse:
-    return render(
-        request, "roadmap/mine.html", {"roadmaps": reading.listed(request.user), "section": "roadmaps"}
-    )
+    roadmaps = Paginator(reading.listed(request.user), PER_PAGE).get_page(request.GET.get("page"))
+    return render(request, "roadmap/mine.html", {"roadmaps": roadmaps, "section": "roadmaps"})
 
 
 @page
@@ -125,7 +129,7 @@ def show(
     request: HttpRequest, roadmap: Roadmap, form: ReviewForm | None = None, status: int = 200
 ) -> HttpResponse:
     concepts = reading.concepts_of(roadmap)
-    done = [concept for concept in concepts if concept.lesson or concept.gap]
+    done = [concept for concept in concepts if reading.has_lesson(concept) or concept.gap]
     context = {
         "roadmap": roadmap,
         "concepts": concepts,
@@ -147,7 +151,9 @@ def show(
         context["form"] = form or ReviewForm()
         return render(request, "roadmap/review.html", context, status=status)
     if roadmap.state in (State.READY, State.READY_WITH_GAPS):
-        context["next"] = next((one for one in concepts if one.lesson and not one.learned_at), None)
+        context["next"] = next(
+            (one for one in concepts if reading.has_lesson(one) and not one.learned_at), None
+        )
         return render(request, "roadmap/reading.html", context, status=status)
     return render(request, "roadmap/ended.html", context, status=status)
 
@@ -157,7 +163,9 @@ def mark_stages(roadmap: Roadmap) -> None:
     is_written = roadmap.state in (State.READY, State.READY_WITH_GAPS)
     is_next = True
     for stage in roadmap.stages.all():
-        done = [bool(c.learned_at if is_written else c.lesson or c.gap) for c in stage.concepts.all()]
+        done = [
+            bool(c.learned_at if is_written else reading.has_lesson(c) or c.gap) for c in stage.concepts.all()
+        ]
         stage.is_done = all(done)  # type: ignore[attr-defined]
         stage.is_now = is_next and not all(done)  # type: ignore[attr-defined]
         is_next = is_next and all(done)
@@ -228,7 +236,8 @@ def to_state(request: HttpRequest, roadmap_id: uuid.UUID, state: str) -> HttpRes
 @require_http_methods(["GET", "HEAD", "POST"])
 def delete(request: HttpRequest, roadmap_id: uuid.UUID) -> HttpResponse:
     if request.method != "POST":
-        return render(request, "roadmap/delete.html", {"roadmap": own(request, roadmap_id)})
+        roadmap = there(Roadmap.objects.owned_by(request.user).filter(pk=roadmap_id).first())
+        return render(request, "roadmap/delete.html", {"roadmap": roadmap})
     door.delete(roadmap_id, request.user)
     messages.success(request, _("The roadmap is deleted."))
     return redirect("roadmaps")
@@ -237,7 +246,7 @@ def delete(request: HttpRequest, roadmap_id: uuid.UUID) -> HttpResponse:
 @page
 @require_safe
 def export(request: HttpRequest, roadmap_id: uuid.UUID) -> HttpResponse:
-    return markdown_file(own(request, roadmap_id))
+    return markdown_file(there(reading.whole(request.user, roadmap_id)))
 
 
 def markdown_file(roadmap: Roadmap) -> HttpResponse:
@@ -273,7 +282,7 @@ def lesson(request: HttpRequest, roadmap_id: uuid.UUID, number: int) -> HttpResp
 def learned(request: HttpRequest, roadmap_id: uuid.UUID, number: int) -> HttpResponse:
     """Note that a lesson is learned, or with `learned=0` that it is not; then on to the next one."""
     concepts = reading.concepts_of(own(request, roadmap_id))
-    if not 1 <= number <= len(concepts) or not concepts[number - 1].lesson:
+    if not 1 <= number <= len(concepts) or not reading.has_lesson(concepts[number - 1]):
         raise Http404
     is_learned = request.POST.get("learned") != "0"
     of_this = Concept.objects.filter(pk=concepts[number - 1].pk)

@@ -5,7 +5,9 @@ import re
 import pytest
 from django.conf import settings
 from django.contrib.auth.models import User
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from roadmap.models import Concept, Roadmap, State
@@ -210,8 +212,36 @@ def test_a_list_of_any_length_takes_the_same_number_of_queries(
 ) -> None:
     for _ in range(12):
         roadmap_of(anna)
-    with django_assert_num_queries(3):  # type: ignore[operator]  # the session, the person, the list
+    with django_assert_num_queries(4):  # type: ignore[operator]  # the session, the person, their number, the list
         assert signed_in.get("/roadmaps/").status_code == 200
+
+
+def test_a_long_list_has_pages(signed_in: Client, anna: User) -> None:
+    Roadmap.objects.bulk_create(Roadmap(owner=anna, goal=f"goal {number:03}") for number in range(101))
+    seen = []
+    path = "/roadmaps/"
+    for rest in (True, True, False):
+        text = signed_in.get(path).content.decode()
+        seen.append(re.findall(r"goal \d{3}", text))
+        older = re.search(r'href="(\?page=\d)"\s+rel="next"', text)
+        assert bool(older) == rest
+        path = f"/roadmaps/{older[1]}" if older else path
+    assert [len(page) for page in seen] == [50, 50, 1]
+    assert len({goal for page in seen for goal in page}) == 101
+
+
+@pytest.mark.parametrize("path", ["", "1/", "delete/", "3/learned/"])
+def test_a_page_reads_no_lesson_but_its_own(signed_in: Client, anna: User, path: str) -> None:
+    roadmap = roadmap_of(anna)
+    for concept in roadmap.concepts.all():
+        Concept.objects.filter(pk=concept.pk).update(lesson=f"the text of {concept.key}")
+    with CaptureQueriesContext(connection) as queries:
+        ask = signed_in.post if path.endswith("learned/") else signed_in.get
+        text = ask(f"/roadmaps/{roadmap.pk}/{path}").content.decode()
+    of_lessons = [one["sql"] for one in queries if '"roadmap_concept"."lesson",' in one["sql"]]
+    alone = [one["sql"] for one in queries if '"roadmap_concept"."lesson" FROM' in one["sql"]]
+    assert of_lessons == []
+    assert ("the text of tables" in text) == (path == "1/") == bool(alone)
 
 
 def test_pages_of_a_person_are_kept_by_nobody(signed_in: Client, anna: User) -> None:
