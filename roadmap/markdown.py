@@ -20,6 +20,7 @@ def is_web_address(address: str) -> bool:
 
 
 _markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
+_blocks = MarkdownIt("commonmark").disable("inline")
 _markdown.validateLink = is_web_address  # type: ignore[method-assign, assignment]
 
 
@@ -56,3 +57,20 @@ def _inline(tokens: list[Token]) -> Iterator[Token]:
             yield Token("link_open", "a", 1, attrs={"href": address, "rel": REL})
             yield said
             yield Token("link_close", "a", -1)
+
+
+def lowered(text: str, below: int) -> str:
+    """The Markdown with its highest heading one level under `below`, and the others as far below that."""
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    headings = [token for token in _blocks.parse(text) if token.type == "heading_open"]
+    shift = below + 1 - min((int(token.tag[1]) for token in headings), default=0)
+    for token in reversed(headings):
+        assert token.map is not None  # noqa: S101  # a block has its lines
+        start, end = token.map
+        marks = "#" * min(int(token.tag[1]) + shift, 6)
+        if token.markup.startswith("#"):
+            lines[start] = lines[start].replace(token.markup, marks, 1)
+        elif token.level == 0:
+            # One that is underlined: there are no underlines for lower levels.
+            lines[start:end] = [f"{marks} {' '.join(line.strip() for line in lines[start : end - 1])}"]
+    return "\n".join(lines)

@@ -9,7 +9,7 @@ from django.db.models import BooleanField, Count, ExpressionWrapper, Prefetch, Q
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
-from roadmap.markdown import is_web_address
+from roadmap.markdown import is_web_address, lowered
 from roadmap.models import Concept, Roadmap, State
 
 LINKS = ("events", "review", "cancel", "retry", "export")
@@ -171,19 +171,3 @@ def line(text: str) -> str:
 def number(hours: Decimal) -> str:
     """Hours without needless zeros."""
     return f"{hours.normalize():f}"
-
-
-def lowered(markdown: str, below: int) -> str:
-    """The Markdown with its highest heading one level under `below`; in a fenced block nothing is a heading."""
-    lines, headings, fence = markdown.splitlines(), {}, ""
-    for index, text in enumerate(lines):
-        start = text.lstrip()[:3]
-        if start in ("```", "~~~") and fence in ("", start):
-            fence = "" if fence else start
-        level = len(text) - len(text.lstrip("#"))
-        if not fence and level and text[level : level + 1] == " ":
-            headings[index] = level
-    shift = below + 1 - min(headings.values(), default=0)
-    for index, level in headings.items():
-        lines[index] = "#" * min(level + shift, 6) + lines[index][level:]
-    return "\n".join(lines)

@@ -1,9 +1,20 @@
 """Lessons are shown safely, whatever a model has written."""
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
 
-from roadmap.markdown import to_html
-from roadmap.reading import lowered
+from roadmap.markdown import lowered, to_html
+
+FENCES = ("```", "````", "`````", "~~~", "~~~~", "``` sh", "~~~ a`b", "   ```", "  ````")
+LINES = st.lists(
+    st.sampled_from(
+        [*FENCES, "# A", "## B #", "### C", "#", "#none", "   # D", "    # code", "- # E", "text", ""]
+    ),
+    max_size=20,
+)
+_parser = MarkdownIt("commonmark")
 
 
 @pytest.mark.parametrize(
@@ -62,3 +73,22 @@ def test_an_export_lowers_headings_and_leaves_code_alone() -> None:
 
 def test_an_export_of_a_lesson_without_headings_is_as_it_was() -> None:
     assert lowered("one\n\n~~~\n# two\n~~~", 3) == "one\n\n~~~\n# two\n~~~"
+
+
+def test_an_underlined_heading_is_lowered_too() -> None:
+    assert lowered("One\ntwo\n===\n\nThree\n---\n\n# Four", 3) == "#### One two\n\n##### Three\n\n#### Four"
+
+
+@given(LINES, st.integers(1, 4))
+@example(["````", "```", "# code", "```", "# code", "````", "# A"], 3)
+@example(["```", "~~~", "# code", "``` sh", "# code", "```", "# A"], 3)
+def test_an_export_changes_headings_and_nothing_else(lines: list[str], below: int) -> None:
+    """As a parser sees it, before and after."""
+    before = _parser.parse("\n".join(lines))
+    after = _parser.parse(lowered("\n".join(lines), below))
+    levels = [int(token.tag[1]) for token in before if token.type == "heading_open"]
+    lowest = [min(level + below + 1 - min(levels), 6) for level in levels]
+    assert [int(token.tag[1]) for token in after if token.type == "heading_open"] == lowest
+    assert [(token.type, token.content) for token in after] == [
+        (token.type, token.content) for token in before
+    ]
