@@ -17,11 +17,13 @@ from tests.service import query, wait_until
 
 def test_streams_dropped_at_any_moment_give_everything_back(web, database):
     with Desk(database) as desk:
-        roadmap_id, token = desk.start(), desk.token()
-        desk.record(roadmap_id, 50)
+        people = [f"reader-{number}" for number in range(30)]
+        theirs = [(desk.start(person=person), desk.token(person)) for person in people]
+        for roadmap_id, _ in theirs:
+            desk.record(roadmap_id, 50)
 
         async def drop(number: int) -> None:
-            reader = Reader(web.url, roadmap_id, token)
+            reader = Reader(web.url, *theirs[number])
             try:
                 async with asyncio.timeout(random.uniform(0.001, 0.3)):
                     async with reader:
@@ -31,7 +33,7 @@ def test_streams_dropped_at_any_moment_give_everything_back(web, database):
 
         async def drop_many() -> None:
             for _ in range(10):
-                await asyncio.gather(*(drop(number) for number in range(30)))
+                await asyncio.gather(*(drop(number) for number in range(len(theirs))))
 
         run(asyncio.wait_for(drop_many(), 60))
         idle = {"open": 0, "roadmaps": 0}
