@@ -9,7 +9,7 @@ import contextlib
 import logging
 import uuid
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from functools import partial
 from itertools import batched
 
@@ -183,13 +183,13 @@ class Hub:
         async with self._openings:
             while True:
                 try:
-                    return await self._do(partial(read_owned, roadmap_id, sender, number))
+                    return await self.threads.do(partial(read_owned, roadmap_id, sender, number))
                 except Full:
                     await asyncio.sleep(0.2)  # pages go first
 
     async def after(self, roadmap_id: uuid.UUID, number: int) -> list[Numbered]:
         """The next events after that one, from the rows."""
-        read = partial(self._do, partial(read_events, roadmap_id, number), must=True)
+        read = partial(self.threads.do, partial(read_events, roadmap_id, number), must=True)
         return await patiently("a stream", read)
 
     async def check_readers(self) -> None:
@@ -198,7 +198,9 @@ class Hub:
             await asyncio.sleep(CHECK)
             # Few questions for all streams, however many roadmaps they are of.
             for streams in batched(self._streams(), SLICE):
-                look = partial(self._do, partial(may_read, {stream.reader for stream in streams}), must=True)
+                look = partial(
+                    self.threads.do, partial(may_read, {stream.reader for stream in streams}), must=True
+                )
                 try:
                     allowed = await patiently("a stream", look)
                 except Exception:
@@ -209,22 +211,6 @@ class Hub:
                 for stream in streams:
                     if stream.reader not in allowed:
                         stream.end()
-
-    async def _do[T](self, work: Callable[[], T], *, must: bool = False) -> T:
-        """What `work` returns in a thread; it is given up when this is cancelled.
-
-        Raises:
-            Full: there is no thread in time.
-        """
-        job = self.threads.submit(work, must=must)
-        try:
-            await asyncio.wait({job.done})
-        except asyncio.CancelledError:
-            job.done.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody else looks
-            self.threads.leave(job)
-            raise
-        result: T = job.done.result()
-        return result
 
     def _streams(self) -> list[Stream]:
         return [stream for feed in self._feeds.values() for stream in feed.streams]

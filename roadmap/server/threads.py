@@ -124,14 +124,20 @@ class Threads:
             self._waiting.append(job)
         return job
 
-    async def do[T](self, work: Callable[[], T]) -> T:
-        """The outcome of work that must be done; if the caller is cancelled, it is left as `leave` has it."""
-        job = self.submit(work, must=True)
+    async def do[T](self, work: Callable[[], T], *, must: bool = False) -> T:
+        """The outcome of work in a thread; if the caller is cancelled, it is left as `leave` has it.
+
+        Raises:
+            Full: there is no thread in time.
+        """
+        job = self.submit(work, must=must)
         try:
-            outcome: T = await asyncio.shield(job.done)
+            await asyncio.wait({job.done})
         except asyncio.CancelledError:
+            job.done.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody else looks
             self.leave(job)
             raise
+        outcome: T = job.done.result()
         return outcome
 
     def are_full(self) -> bool:

@@ -13,6 +13,8 @@ from healthcheck.watch import GONE
 from tests.client import API, Client, run
 from tests.service import query, wait_until
 
+pytestmark = pytest.mark.alone
+
 FIGURES = {"size", "min", "max", "idle", "used", "overflow", "waiting", "timeouts"}
 FAULTS = {
     "pool_timeout",

@@ -7,6 +7,7 @@ pages and joins are answered as fast as those of a site where nothing is generat
 import asyncio
 
 import psycopg
+import pytest
 
 from tests.client import Client, run
 from tests.conftest import Database, copy_database
@@ -15,6 +16,8 @@ from tests.people import sign_in
 from tests.roadmap.runs.conftest import asking
 from tests.roadmap.runs.desk import Desk
 from tests.service import Service, manage, query, wait_until
+
+pytestmark = pytest.mark.alone
 
 STUCK = """
     SELECT count(*) FROM pg_stat_activity

@@ -11,6 +11,8 @@ from tests.client import GONE, Client, run
 from tests.conftest import copy_database
 from tests.service import manage, wait_until
 
+pytestmark = pytest.mark.alone
+
 JOINS = 200
 
 

@@ -13,6 +13,8 @@ from tests.client import GONE, Answer, Client, run
 from tests.people import sign_in
 from tests.service import Service, query, wait_until
 
+pytestmark = pytest.mark.alone
+
 SLEEPING = (
     "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE 'SELECT pg_sleep(%'"
     " AND datname = current_database()"

@@ -7,10 +7,14 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import pytest
+
 from roadmap.runs.streams import PATIENCE
 from tests.client import Client, run
 from tests.people import sign_in
 from tests.service import query, wait_until
+
+pytestmark = pytest.mark.alone
 
 FROZEN = 20.0  # seconds
 ROADMAP = """

@@ -11,6 +11,8 @@ from tests.client import run
 from tests.proxy import Proxy
 from tests.service import query
 
+pytestmark = pytest.mark.alone
+
 pytestmark = pytest.mark.skipif(shutil.which("ab") is None, reason="ab (apache2-utils) is not installed")
 
 BODIES = {

@@ -4,8 +4,12 @@ import asyncio
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
 from tests.client import GONE, Client, run
 from tests.service import query, wait_until
+
+pytestmark = pytest.mark.alone
 
 SLACK = 1.0  # seconds, of a machine whose two cores the callers share with the server
 

@@ -8,6 +8,8 @@ import pytest
 from roadmap.runs.nodes import LESSONS_AT_ONCE
 from tests.service import query, wait_until
 
+pytestmark = pytest.mark.alone
+
 # Of a run that is listed with a node, what the node has brought cannot be stored, nor the checkpoint after it, as if
 # the connection was cut at that moment again and again; `tries` counts how often, as it outlasts what is rolled back.
 TRIGGERS = """

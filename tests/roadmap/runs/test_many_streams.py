@@ -13,6 +13,8 @@ from tests.client import run
 from tests.roadmap.runs.sse import Reader
 from tests.service import connections_by_name, wait_until
 
+pytestmark = pytest.mark.alone
+
 STREAMS = 2_000  # `make load` opens 5,000
 ROADMAPS = 50
 EVENTS = 5  # of each roadmap, while all are watched
