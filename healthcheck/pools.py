@@ -4,6 +4,7 @@ Pools announce themselves here by name. Anything with `name`, `min_size`, `max_s
 pool; `get_stats()` answers as psycopg_pool's does, and must neither wait nor ask the server.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
@@ -24,6 +25,7 @@ Gauge = Callable[[], Mapping[str, int]]
 
 _pools: dict[str, Pool] = {}
 _gauges: dict[str, Gauge] = {}
+_most: dict[str, float] = {}
 
 
 def announce(pool: Pool) -> None:
@@ -35,14 +37,16 @@ def withdraw(name: str) -> None:
     """Forget a pool or a gauge, because it is being closed."""
     _pools.pop(name, None)
     _gauges.pop(name, None)
+    _most.pop(name, None)
 
 
-def announce_gauge(name: str, gauge: Gauge) -> None:
+def announce_gauge(name: str, gauge: Gauge, most: float = math.inf) -> None:
     """Make a group of figures known that `/health` shows beside the pools.
 
-    A gauge that tells of `max` and `waiting` is a queue: it is full when its `busy` or `backlog` reaches `max`.
+    A gauge that tells of `busy` or `backlog` is a queue: it is full when that reaches its `max`, or `most`.
     """
     _gauges[name] = gauge
+    _most[name] = most
 
 
 def announced() -> list[Pool]:
@@ -72,6 +76,11 @@ def measure(pool: Pool) -> dict[str, int]:
 
 def measure_all() -> dict[str, dict[str, int]]:
     return {pool.name: measure(pool) for pool in announced()}
+
+
+def most(gauge: str) -> float:
+    """Where a gauge that does not tell its `max` is full; infinity where it never is."""
+    return _most.get(gauge, math.inf)
 
 
 def read_gauges() -> dict[str, dict[str, int]]:

@@ -72,7 +72,7 @@ def _queued(gauges: dict[str, dict[str, int]]) -> list[str]:
     notes = []
     for name, gauge in gauges.items():
         level = gauge.get("busy", gauge.get("backlog", 0))
-        if level >= gauge.get("max", level + 1) or gauge.get("waiting", 0):
+        if level >= gauge.get("max", pools.most(name)) or gauge.get("waiting", 0):
             waiting = gauge.get("waiting", gauge.get("backlog", 0))
             notes.append(f"{name}: {gauge.get('busy', 0)} at work, {waiting} waiting")
     return notes

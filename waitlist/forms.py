@@ -76,9 +76,10 @@ def judge(email: object, source: object, language: str) -> Row:
         Invalid: a field is missing, of a wrong type, or not to be taken.
     """
     errors: dict[str, list[str]] = {}
-    normalised = label = ""
+    typed = normalised = label = ""
     try:
-        normalised = normalise(_text(email))
+        typed = _text(email).strip()
+        normalised = normalise(typed)
     except ValueError as error:
         errors["email"] = [str(error)]
     try:
@@ -87,7 +88,7 @@ def judge(email: object, source: object, language: str) -> Row:
         errors["source"] = [str(error)]
     if errors:
         raise Invalid(errors)
-    return Row(_text(email).strip(), normalised, label, language)
+    return Row(typed, normalised, label, language)
 
 
 def _text(value: object) -> str:

@@ -86,7 +86,7 @@ class JoinWriter:
         return written
 
     def gauge(self) -> dict[str, int]:
-        return {"backlog": len(self._backlog), "max": BACKLOG}
+        return {"backlog": len(self._backlog)}
 
     async def close(self) -> None:
         """Commit what is waiting, then stop; what comes later is refused.

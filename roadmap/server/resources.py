@@ -17,7 +17,7 @@ from healthcheck.heal import acheck_and_heal
 from roadmap import checkpointer
 from roadmap.runs import authors, hub
 from roadmap.server.threads import Threads
-from waitlist.joins import JoinWriter
+from waitlist.joins import BACKLOG, JoinWriter
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ async def join_writer() -> AsyncIterator[JoinWriter]:
     writer = JoinWriter(pool)
     writer.start()
     pools.announce(pool)
-    pools.announce_gauge("joins", writer.gauge)
+    pools.announce_gauge("joins", writer.gauge, BACKLOG)
     try:
         yield writer
     finally:

@@ -19,7 +19,7 @@ from tests.service import Service, query, wait_until
 from tests.smtp import SmtpServer
 
 STREAMS = 200  # the web's connections are 24
-MAILS = 5
+MAILS = 3
 RESET = "/accounts/password/reset/"
 
 

@@ -7,7 +7,9 @@ import json
 import statistics
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from tests.load.activity import watched
@@ -15,11 +17,13 @@ from tests.load.bench import Bench, Run, Target
 from tests.load.pages import ENTRIES
 from tests.load.servers import OURS, PAGE
 from tests.load.table import Figures, Finding, compare
-from tests.service import PROJECT
+from tests.service import PROJECT, Service
 
 SECONDS = 20.0  # of overload, whatever the rounds are
 END = 60.0  # seconds that the client may take longer
 WARM_UP = 1.0
+AFTER = 5.0  # seconds until it must be as if nothing had been
+MOST_MEMORY = 200.0  # MiB
 
 
 @dataclass(frozen=True)
@@ -44,14 +48,22 @@ def measure(bench: Bench) -> tuple[list[Finding], list[Figures]]:
     findings: list[Finding] = []
     figures: list[Figures] = []
     for case in CASES:
-        peaks, floods = [], []
+        peaks, floods, grown, left = [], [], list[float](), list[int]()
         for _ in range(bench.rounds):
             with bench.running(OURS) as target:
                 target.fill(ENTRIES)
                 flood(target, case, case.peak_connections, 0, WARM_UP)
                 peaks.append(flood(target, case, case.peak_connections, 0, bench.seconds))
+                before = memory(target)
                 floods.append(flood(target, case, case.connections, case.times * peaks[-1].rate, SECONDS))
+                grown.append(memory(target) - before)
+                time.sleep(AFTER)
+                left.append(what_is_left(target))
         findings += judge(case, peaks, floods)
+        findings += [
+            compare(f"{case.name}: memory grown", grown, MOST_MEMORY, most=True, unit="MiB"),
+            compare(f"{case.name}: at work or waiting {AFTER:g} s later", left, 0, most=True, unit=""),
+        ]
         refused = statistics.median(flood.refused / (flood.offered * SECONDS) for flood in floods)
         figures += [
             Figures(f"{case.name}: peak", OURS, case.peak_connections, [peak.run for peak in peaks]),
@@ -74,6 +86,23 @@ class Flood:
     @property
     def rate(self) -> float:
         return self.run.rate
+
+
+def memory(target: Target) -> float:
+    """MiB that the service's process has in memory."""
+    assert isinstance(target.server, Service)
+    (pid,) = target.server.worker_pids()
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.partition("VmRSS:")[2].split()[0]) / 1024
+
+
+def what_is_left(target: Target) -> int:
+    """Threads, connections and joins that are not at rest."""
+    assert isinstance(target.server, Service)
+    health = target.server.health()
+    threads, joins = health["threads"], health["joins"]
+    used = sum(pool["used"] for pool in health["pools"].values())
+    return int(threads["busy"] + threads["waiting"] + joins["backlog"] + used)
 
 
 def judge(case: Case, peaks: list[Flood], floods: list[Flood]) -> list[Finding]:

@@ -1,15 +1,23 @@
 """What `roadmap.server` leans on of the frameworks' insides; a new version that changes one of these fails here."""
 
 import inspect
+import re
+import signal
 
+import psycopg_pool
 import pytest
+from django.contrib.staticfiles.storage import staticfiles_storage
 from django.core.handlers.asgi import ASGIHandler, ASGIRequest
 from django.core.handlers.base import BaseHandler
 from django.db import connections
+from django.utils.log import log_response
+from gunicorn.arbiter import Arbiter
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn_worker import UvicornWorker
 
 from roadmap.server.django_pages import Handler
+from roadmap.server.http import Cycle
 
 SCOPE = {
     "type": "http",
@@ -71,3 +79,73 @@ def test_a_pool_that_is_told_to_check_grows_again_when_it_has_lost_all():
 def test_uvicorns_worker_takes_our_settings_over_its_own():
     source = inspect.getsource(UvicornWorker.__init__)
     assert source.index('"forwarded_allow_ips"') < source.index("config_kwargs.update(self.CONFIG_KWARGS)")
+
+
+def names_set(function: object) -> set[str]:
+    """The attributes of `self` that a function sets."""
+    return set(re.findall(r"^\s+self\.(\w+)(?:: [^=]+)? = ", inspect.getsource(function), re.MULTILINE))
+
+
+def test_a_cycle_of_ours_has_every_attribute_of_uvicorns():
+    own = {"protocol", "_news", "_reader", "_head"}
+    assert names_set(Cycle.__init__) - own == names_set(RequestResponseCycle.__init__) - {"access_logger"}
+    assert not {"access_logger", "loop"} & set(
+        re.findall(
+            r"self\.(\w+)", inspect.getsource(RequestResponseCycle.send).split("if self.access_log:")[0]
+        )
+    )
+
+
+def test_uvicorns_protocol_has_the_callbacks_that_ours_replaces_and_no_others():
+    callbacks = {name for name in vars(HttpToolsProtocol) if name.startswith("on_")}
+    assert callbacks == {
+        "on_message_begin",
+        "on_url",
+        "on_header",
+        "on_headers_complete",
+        "on_body",
+        "on_message_complete",
+        "on_response_complete",
+    }
+    assert names_set(HttpToolsProtocol.on_message_begin) == {"url", "expect_100_continue", "headers", "scope"}
+    for callback in (HttpToolsProtocol.on_body, HttpToolsProtocol.on_message_complete):
+        assert "self.cycle.response_complete" in inspect.getsource(callback)
+        assert "self.cycle.message_event.set()" in inspect.getsource(callback)
+
+
+def test_uvicorns_worker_serves_as_ours_does():
+    lines = [line.strip() for line in inspect.getsource(UvicornWorker._serve).splitlines()]
+    assert "self._install_sigquit_handler()" in lines
+    assert "await server.serve(sockets=self.sockets)" in lines
+    assert "sys.exit(Arbiter.WORKER_BOOT_ERROR)" in lines
+
+
+def test_gunicorn_follows_the_signals_that_are_taken_from_it():
+    for name in ("TTIN", "HUP", "USR2"):
+        assert callable(getattr(Arbiter, f"handle_{name.lower()}"))
+        assert getattr(signal, f"SIG{name}") in Arbiter.SIGNALS
+
+
+def test_djangos_handler_does_no_more_at_its_start_than_ours():
+    lines = [line.strip() for line in inspect.getsource(ASGIHandler.__init__).splitlines()]
+    assert lines[1:] == ["super().__init__()", "self.load_middleware(is_async=True)"]
+
+
+def test_djangos_parameters_for_a_connection_have_two_of_its_own():
+    kwargs = connections["default"].get_connection_params()
+    assert {"cursor_factory", "context"} <= set(kwargs)
+
+
+def test_a_pool_says_in_its_log_why_it_cannot_connect_and_what_it_drops():
+    for module in (psycopg_pool.pool, psycopg_pool.pool_async):
+        source = inspect.getsource(module)
+        assert '"error connecting in %r: %s"' in source
+        assert '"discarding' in source
+
+
+def test_an_error_that_django_has_logged_is_marked():
+    assert "_has_been_logged" in inspect.getsource(log_response)
+
+
+def test_the_storage_lists_what_collectstatic_has_collected():
+    assert "roadmap/site.css" in staticfiles_storage.hashed_files

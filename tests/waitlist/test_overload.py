@@ -11,6 +11,7 @@ from tests.service import query, wait_until
 
 pytestmark = pytest.mark.alone
 
+SECONDS = 20.0
 SLACK = 1.0  # seconds, of a machine whose two cores the callers share with the server
 
 
@@ -43,14 +44,14 @@ def test_joins_from_thousands_of_connections_are_stored_or_refused_in_time(web, 
         return answers
 
     async def crowd() -> list[tuple[int, float]]:
-        ends = asyncio.get_running_loop().time() + 6
+        ends = asyncio.get_running_loop().time() + SECONDS
         return [
-            pair for pairs in await asyncio.gather(*(join_on(n, ends) for n in range(3000))) for pair in pairs
+            pair for pairs in await asyncio.gather(*(join_on(n, ends) for n in range(5000))) for pair in pairs
         ]
 
     answers = run(crowd())
     statuses = Counter(status for status, _ in answers)
-    assert statuses[202] > 3000
+    assert statuses[202] > 5000
     assert set(statuses) <= {202, 503}
     # Each caller's first answer has the wait for its connection in it.
     assert sorted(seconds for _, seconds in answers)[-len(answers) // 100] < 2 + SLACK
@@ -90,7 +91,7 @@ def test_pages_far_past_capacity_are_answered_or_refused_and_joins_go_on(start, 
         return times
 
     async def crowd() -> tuple[list[tuple[int, float]], list[float]]:
-        ends = asyncio.get_running_loop().time() + 8
+        ends = asyncio.get_running_loop().time() + SECONDS
         joins = asyncio.create_task(join_beside_them(ends))
         # Eight threads and a tenth of a second each: 80 a second is what it can do. These ask for ten times that.
         pages = await asyncio.gather(*(ask_on(ends) for _ in range(400)))
@@ -100,7 +101,7 @@ def test_pages_far_past_capacity_are_answered_or_refused_and_joins_go_on(start, 
     statuses = Counter(status for status, _ in pages)
     assert set(statuses) == {200, 503}
     assert statuses[503] > statuses[200]
-    assert statuses[200] > 0.8 * 80 * 8, "what it can do, it does"
+    assert statuses[200] > 0.9 * 80 * SECONDS, "what it can do, it does"
     assert max(seconds for _, seconds in pages) < 5 + SLACK
     assert max(joins) < 1, "a join waits for no page"
     wait_until(lambda: is_calm(web), 5, "nothing is left of it")
