@@ -75,7 +75,7 @@ class Cycle(RequestResponseCycle):
     """One request and its answer."""
 
     def __init__(self, protocol: "ServerProtocol", scope: dict[str, Any], keep_alive: bool):
-        self.protocol = protocol
+        self.loop = protocol.loop
         self.scope = scope  # type: ignore[assignment]
         self.transport = protocol.transport
         self.flow = protocol.flow
@@ -92,10 +92,14 @@ class Cycle(RequestResponseCycle):
         self.response_complete = False
         self.chunked_encoding = None
         self.expected_content_length = 0
-        self.message_event = self  # type: ignore[assignment]
         self._news = False
         self._reader: asyncio.Future[None] | None = None
         self._head: bytes | None = None  # of an answer that has begun, until its body is there
+
+    @property
+    def message_event(self) -> "Cycle":  # type: ignore[override]
+        """Itself; kept as an attribute, it would leave every request to the search for garbage."""
+        return self
 
     def set(self) -> None:
         """There is news for `receive`: more of the body, its end, the answer's end, or the client has gone."""
@@ -109,7 +113,7 @@ class Cycle(RequestResponseCycle):
             self.waiting_for_100_continue = False
         if not self._news and not self.disconnected and not self.response_complete:
             self.flow.resume_reading()
-            self._reader = self.protocol.loop.create_future()
+            self._reader = self.loop.create_future()
             try:
                 await self._reader
             finally:

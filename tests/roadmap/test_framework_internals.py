@@ -87,8 +87,8 @@ def names_set(function: object) -> set[str]:
 
 
 def test_a_cycle_of_ours_has_every_attribute_of_uvicorns():
-    own = {"protocol", "_news", "_reader", "_head"}
-    assert names_set(Cycle.__init__) - own == names_set(RequestResponseCycle.__init__) - {"access_logger"}
+    own = {"loop", "_news", "_reader", "_head"}
+    assert names_set(Cycle.__init__) - own == names_set(RequestResponseCycle.__init__) - {"access_logger", "message_event"}
     assert not {"access_logger", "loop"} & set(
         re.findall(
             r"self\.(\w+)", inspect.getsource(RequestResponseCycle.send).split("if self.access_log:")[0]

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import re
 from collections.abc import AsyncIterator
 from typing import Any
@@ -294,3 +295,28 @@ def test_a_head_without_an_end_is_refused_and_one_that_is_slow_is_closed(monkeyp
     assert 1 <= silent < 7
     assert 1 <= slow < 7
     assert whole.startswith(b"HTTP/1.1 200 ")
+
+
+def test_a_request_leaves_nothing_to_the_search_for_garbage():
+    """Thousands a second would have it look through everything again and again, and all wait meanwhile."""
+
+    async def ask() -> int:
+        async with serving(ServerProtocol) as (_, port):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+
+            async def one() -> None:
+                writer.write(request("POST /tuple HTTP/1.1", "Content-Length: 5", body="12345"))
+                await reader.readuntil(BODY)
+
+            await one()
+            gc.collect()
+            gc.disable()
+            try:
+                for _ in range(100):
+                    await one()
+                return gc.collect()
+            finally:
+                gc.enable()
+                writer.close()
+
+    assert asyncio.run(ask()) < 100, "less than one object for each request"
