@@ -13,9 +13,12 @@ from psycopg_pool import ConnectionPool
 
 from healthcheck import budget, faults
 from roadmap import plan, settings
+from roadmap.runs import hub
+from roadmap.server import http
 from roadmap.server.threads import PATIENCE
 from tests.readme import README, code, table
 from tests.service import PROJECT
+from waitlist import joins
 from waitlist.forms import MAX_BODY
 from waitlist.joins import BACKLOG, BATCH
 from waitlist.limits import CLIENTS
@@ -125,7 +128,9 @@ def test_the_bounds_in_the_text_are_those_of_the_code() -> None:
         f"{plan.DEFAULTS['ORM_THREADS'][0]} ORM threads",
         f"more than {faults.LINES} times a second",
         f"| {MAX_BODY} bytes |",
-        f"| {BACKLOG:,} |",
+        f"| {BACKLOG:,}, and {joins.PATIENCE:g} s for the first of them |",
+        f"| {hub.MOST:,}; {hub.MOST_OF_ONE} |",
+        f"| {http.MOST_HEAD // 1024} KiB behind its first piece; {http.HEAD_SECONDS:g} s |",
         f"| {CLIENTS:,} |",
         f"| {PATIENCE:g} s |",
     ):

@@ -25,7 +25,7 @@ from roadmap.runs.hub import Feed, Hub, Stream, TooMany, current
 from roadmap.runs.patience import patiently
 from roadmap.runs.rows import Found, Numbered
 from roadmap.server.threads import Full
-from waitlist.rules import allowed_host, security_headers
+from waitlist.rules import LONGEST, allowed_host, security_headers
 
 # What else may stand in the id's place is Django's, which knows no such path.
 PATH = re.compile(rf"/api/v1/roadmaps/({UUIDConverter.regex})/events")
@@ -72,7 +72,8 @@ async def answer(scope: Scope, receive: Receive, send: Send) -> None:
     path = PATH.fullmatch(scope["path"])
     assert path is not None  # noqa: S101  # nothing else is sent here
     headers = dict(scope["headers"])
-    if allowed_host(headers.get(b"host", b"")) is None:
+    host = headers.get(b"host", b"")
+    if len(host) > LONGEST or allowed_host(host) is None:
         raise Refused(400, "This site does not answer to that host name.")
     if scope["method"] != "GET":
         raise Refused(405, "This path does not take that method.", (b"allow", b"GET"))
