@@ -22,6 +22,8 @@ from healthcheck import faults
 
 PATIENCE = 1.5  # seconds that a caller may have to wait
 WAITING = 2_000  # callers at most
+HANGS = 0.25  # seconds that the running jobs have taken on average, from which on they are looked at
+WEIGHT = 0.03  # of the newest job in the average: a pause that eight of them shared must not refuse anybody
 USUAL = 0.05  # seconds that a job is taken to need before any has ended
 CANCEL_TIMEOUT = 2.0  # seconds that one request to cancel a query may take
 CANCEL_AGAIN = 0.5  # seconds until the next, for work that goes on to another query
@@ -166,8 +168,10 @@ class Threads:
 
     def _expected_wait(self) -> float:
         """Seconds until a job that comes now has a thread, if things go on as they do."""
-        # While every thread hangs nothing ends, and the average tells of better times.
+        # While every thread hangs nothing ends, and the average tells of better times. A moment's pause is no hanging.
         age = time.monotonic() - self._began / self.size
+        if age < HANGS:
+            age = 0.0
         return (len(self._waiting) + 1) * max(self._usual, age) / self.size
 
     def _start(self, job: Job) -> None:
@@ -192,7 +196,7 @@ class Threads:
         self._running.discard(job)
         self._began = self._began - job.started if self._running and job.started else 0.0
         took = time.monotonic() - (job.started or 0.0)
-        self._usual += 0.1 * (took - self._usual)
+        self._usual += WEIGHT * (took - self._usual)
         self._start_next()
         if job.done.done():
             return
