@@ -9,6 +9,7 @@ import contextlib
 import functools
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
+from urllib.parse import unquote
 
 from roadmap.server import role
 
@@ -22,12 +23,13 @@ django.setup()
 from django.conf import settings  # noqa: E402
 from servestatic import ServeStaticASGI  # noqa: E402
 
+from healthcheck import faults  # noqa: E402
 from healthcheck import views as health  # noqa: E402
 from healthcheck.asgi import Receive, Scope, Send  # noqa: E402
 from roadmap.runs import streams  # noqa: E402
 from roadmap.server import assets, client, lifespan, memory, resources  # noqa: E402
-from roadmap.server.django_pages import DjangoPages  # noqa: E402
-from roadmap.server.refusals import Refusal  # noqa: E402
+from roadmap.server.django_pages import DjangoPages, refusal_of  # noqa: E402
+from roadmap.server.refusals import Refusal, Telling  # noqa: E402
 from waitlist.lane import PATHS, Lane  # noqa: E402
 
 trusted_proxies = settings.TRUSTED_PROXIES
@@ -72,13 +74,22 @@ class Site:
     def is_full(self) -> bool:
         return pages.are_full()
 
-    def refusal(self, scope: Scope) -> Refusal | None:
+    def refusal(self, told: Telling) -> Refusal | None:
         """The answer for a page for which there would be no thread in time."""
-        if not pages.are_full() or destination(scope["path"]) is not pages:
-            return None
-        if trusted_proxies:
-            client.see_through(scope, trusted_proxies)
-        return pages.refusal(scope)
+        refusal = refusal_by(told)
+        if refusal is not None:
+            faults.record("pool_full", "threads")
+        return refusal
+
+
+@functools.lru_cache(maxsize=1024)
+def refusal_by(told: Telling) -> Refusal | None:
+    """What a page is refused with, None for what is no page: past capacity it is the same for thousands."""
+    path = unquote(told.path.decode("ascii"))
+    if destination(path) is not pages:
+        return None
+    scheme = client.scheme(told.forwarded_proto, trusted_proxies, told.scheme)
+    return refusal_of(503, scheme, path, told.accept_language)
 
 
 application = Site()

@@ -130,6 +130,7 @@ SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = PRODUCTION
 SECURE_HSTS_SECONDS = 31_536_000 if PRODUCTION else 0
 CSRF_FAILURE_VIEW = "roadmap.errors.csrf_failure"  # Django's own page has styles that the policy forbids
 LOGIN_URL, LOGIN_REDIRECT_URL = "/accounts/login/", "/roadmaps/"
+PASSWORD_HASHERS = ["roadmap.server.hashers.Hasher"]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
     for name in (

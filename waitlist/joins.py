@@ -134,10 +134,10 @@ class JoinWriter:
         """Try until the batch is committed or all its callers have left; then, unless `alone`, the next ones."""
         while batch := [entry for entry in batch if not entry[1].done()]:
             try:
-                async with self.pool.connection(timeout=1) as connection:
+                async with self.pool.connection(timeout=1) as connection, connection.cursor() as cursor:
                     # Given back now and then, for the pool to see how old it is.
                     for _ in range(BATCHES):
-                        await connection.execute(INSERT, _columns(batch))
+                        await cursor.execute(INSERT, _columns(batch))
                         _answer(batch, None)
                         batch = [] if alone else self._take()
                         if not batch:

@@ -17,26 +17,40 @@ def see_through(scope: MutableMapping[str, Any], hops: int) -> None:
         if name == b"x-forwarded-for":
             forwarded_for += value.split(b",")
         elif name == b"x-forwarded-proto":
-            forwarded_proto += value.split(b",")
+            forwarded_proto.append(value)
     if len(forwarded_for) >= hops and (address := _address(forwarded_for[-hops])):
         scope["client"] = (address, 0)
-    # Many proxies set this one instead of adding to it.
     if forwarded_proto:
-        scheme = forwarded_proto[-min(hops, len(forwarded_proto))].strip().lower()
-        if scheme in (b"http", b"https"):
-            scope["scheme"] = scheme.decode()
+        scope["scheme"] = scheme(b",".join(forwarded_proto), hops, scope["scheme"])
+
+
+def scheme(forwarded_proto: bytes, hops: int, own: str) -> str:
+    """The scheme that the client used, by what `X-Forwarded-Proto` says, all of them in one.
+
+    Args:
+        own: that of the connection, for when it says nothing of use.
+    """
+    if not forwarded_proto or not hops:
+        return own
+    entries = forwarded_proto.split(b",")
+    # Many proxies set this header instead of adding to it.
+    found = entries[-min(hops, len(entries))].strip().lower()
+    return found.decode() if found in (b"http", b"https") else own
 
 
 def _address(entry: bytes) -> str | None:
     """An address as a proxy writes it: some add the port, and brackets around IPv6."""
     text = entry.strip().decode("latin-1")
-    if text.startswith("["):
-        text = text[1:].partition("]")[0]
-    elif text.count(":") == 1:
-        text = text.partition(":")[0]
     try:
         # The C library's check: a tenth of what `ipaddress` takes, and this runs for every request.
-        socket.inet_pton(socket.AF_INET6 if ":" in text else socket.AF_INET, text)
+        socket.inet_pton(socket.AF_INET, text)
     except (OSError, ValueError):
-        return None
+        if text.startswith("["):
+            text = text[1:].partition("]")[0]
+        elif text.count(":") == 1:
+            text = text.partition(":")[0]
+        try:
+            socket.inet_pton(socket.AF_INET6 if ":" in text else socket.AF_INET, text)
+        except (OSError, ValueError):
+            return None
     return text

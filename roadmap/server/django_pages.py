@@ -69,11 +69,6 @@ class DjangoPages:
         """Whether a request that comes now would have to wait too long."""
         return self.threads is not None and self.threads.are_full()
 
-    def refusal(self, scope: Scope) -> Refusal:
-        """The answer for who comes while they are."""
-        faults.record("pool_full", "threads")
-        return refusal_of(503, scope["scheme"], scope["path"].startswith("/api/"), language(scope))
-
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self.threads is None:
             await refuse(scope, send, 503)
@@ -218,22 +213,21 @@ async def read_body(scope: Scope, receive: Receive) -> bytes | None:
             return b"".join(parts)
 
 
-def language(scope: Scope) -> str:
-    """The site's language that suits who asks best."""
-    accepted = next((value for name, value in scope["headers"] if name == b"accept-language"), b"")
-    return language_of(accepted[: LONGEST + 1])
-
-
 async def refuse(scope: Scope, send: Send, status: int) -> None:
     """An answer that needs no thread."""
-    refusal = refusal_of(status, scope["scheme"], scope["path"].startswith("/api/"), language(scope))
+    accept_language = next((value for name, value in scope["headers"] if name == b"accept-language"), b"")
+    refusal = refusal_of(status, scope["scheme"], scope["path"], accept_language)
     await send({"type": "http.response.start", "status": refusal.status, "headers": refusal.headers})
     await send({"type": "http.response.body", "body": refusal.body})
 
 
+def refusal_of(status: int, scheme: str, path: str, accept_language: bytes) -> Refusal:
+    """It is in the language that suits who asks best; nothing else in it is the caller's own."""
+    return _refusal(status, scheme, path.startswith("/api/"), language_of(accept_language[: LONGEST + 1]))
+
+
 @functools.cache
-def refusal_of(status: int, scheme: str, is_api: bool, language: str) -> Refusal:
-    """Nothing in it is the caller's own."""
+def _refusal(status: int, scheme: str, is_api: bool, language: str) -> Refusal:
     with translation.override(language):
         content = _problem(status) if is_api else _page(status)
     headers = [

@@ -8,20 +8,27 @@ import sys
 from typing import Any, ClassVar, cast
 
 from gunicorn.arbiter import Arbiter
-from uvicorn import Server
+from uvicorn import Config, Server
 from uvicorn_worker import UvicornWorker
 
+from roadmap.server.cores import Together
 from roadmap.server.http import ServerProtocol
 
 ACCEPTS = 128  # connections accepted in one turn of the event loop
-
-
-LOOK = 50  # ticks of the server, tenths of a second, between two looks for connections that are to be closed
+# In ticks of the server, which are tenths of a second:
+CLOSE = 50  # between two looks for connections that are to be closed
+GATHER = 10  # between two looks at the cores that the threads are on
 
 
 class StreamingServer(Server):
+    def __init__(self, config: Config):
+        super().__init__(config)
+        self._together = Together()
+
     async def on_tick(self, counter: int) -> bool:
-        if counter % LOOK == 0:
+        if counter % GATHER == 0:
+            self._together.look()
+        if counter % CLOSE == 0:
             now = asyncio.get_running_loop().time()
             for connection in [*self.server_state.connections]:
                 cast(ServerProtocol, connection).close_if_due(now)

@@ -4,9 +4,8 @@
   made once, and written together with the body. uvicorn judges and joins every header of every answer.
 - A request is begun when all that came with its head has been read, without a turn of the loop. What it needs to wait
   for its body, and to be closed when it has been idle for long, costs nothing while it is not needed.
-- Who is refused whatever they ask (`Application.refusal`) costs neither a task nor a call of the application, and a
-  plain GET not even a parser. Past capacity that is nearly everybody, and the threads that answer the others need the
-  processor.
+- Who is refused whatever they ask (`Application.refusal`) costs neither a task nor a call of the application. Past
+  capacity that is nearly everybody, and the threads that answer the others need the processor.
 - A head has a bound, in bytes and in time.
 
 What this leans on of uvicorn's insides; `tests/roadmap/test_framework_internals.py` fails when it changes, and
@@ -24,10 +23,11 @@ from typing import Any, NamedTuple, Protocol, cast
 from urllib.parse import unquote
 
 import httptools
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from healthcheck.asgi import Receive, Scope, Send
-from roadmap.server.refusals import Headers, Refusal, plain_get
+from roadmap.server.refusals import Refusal, Telling, telling
 
 MOST_HEAD = 32 * 1024  # bytes of a head, behind the piece that it begins in
 HEAD_SECONDS = 20.0  # that a head may take
@@ -41,8 +41,8 @@ class Application(Protocol):
     def is_full(self) -> bool:
         """Whether some requests are refused now; it costs next to nothing to ask."""
 
-    def refusal(self, scope: Scope) -> Refusal | None:
-        """The answer for a request that nobody can take now, by its path, scheme and `FOR_REFUSALS` headers."""
+    def refusal(self, told: Telling) -> Refusal | None:
+        """The answer for a request that nobody can take now, while `is_full`."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None: ...
 
@@ -55,7 +55,7 @@ class Head(NamedTuple):
 
 
 @functools.lru_cache(maxsize=4096)
-def head_of(headers: Headers) -> Head:
+def head_of(headers: tuple[tuple[bytes, bytes], ...]) -> Head:
     """Made once."""
     lines = b"".join(b"%b: %b\r\n" % header for header in headers)
     return Head(lines, (b"connection", b"close") in headers)
@@ -184,10 +184,13 @@ class ServerProtocol(HttpToolsProtocol):
         self._due = self.loop.time() + HEAD_SECONDS
 
     def data_received(self, data: bytes) -> None:
-        if self.app.is_full() and self._refuse_unparsed(data):
-            return
         self._head_begun = False
-        super().data_received(data)
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._unsupported_upgrade_warning()
+        except httptools.HttpParserError:
+            self.send_400_response("Invalid HTTP request received.")
         if self._to_start is not None:
             cycle, self._to_start = self._to_start, None
             self._start_asgi_task(cycle, self.app)
@@ -204,20 +207,36 @@ class ServerProtocol(HttpToolsProtocol):
         self._in_head = False
         self._head_size = 0
         self._due = None
-        version = self.parser.get_http_version()
-        keep_alive = version != "1.0" and self.parser.should_keep_alive()
-        scope = self._scope(version)
         is_next = self.cycle is None or self.cycle.response_complete
-        # Who does not read their answers gets no more of them.
-        if is_next and not self.flow.write_paused and (refusal := self.app.refusal(scope)):
-            self._refuse(refusal, scope["method"], keep_alive)
+        keep_alive = bool(self.parser.should_keep_alive()) and self.parser.get_http_version() != "1.0"
+        if (
+            is_next
+            and self.app.is_full()
+            and not self.flow.write_paused  # who does not read their answers gets no more of them
+            and (refusal := self.app.refusal(telling(self.url, self.scheme or "http", self.headers)))
+        ):
+            self._refuse(refusal, bare=self.parser.get_method() == b"HEAD", keep_alive=keep_alive)
             return
-        self.cycle = Cycle(self, scope, keep_alive)
+        self.cycle = Cycle(self, self._scope(), keep_alive)
         if is_next:
             self._to_start = self.cycle
         else:
             self.flow.pause_reading()
             self.pipeline.appendleft((self.cycle, cast(Any, self.app)))
+
+    def on_body(self, body: bytes) -> None:
+        cycle = self.cycle
+        if not cycle.response_complete:
+            cycle.body += body
+            if len(cycle.body) > HIGH_WATER_LIMIT:
+                self.flow.pause_reading()
+            cycle.message_event.set()
+
+    def on_message_complete(self) -> None:
+        cycle = self.cycle
+        if not cycle.response_complete:
+            cycle.more_body = False
+            cycle.message_event.set()
 
     def on_response_complete(self) -> None:
         """As uvicorn's, but for its timer: `close_if_due` does that one's work, for all connections in one look."""
@@ -243,7 +262,7 @@ class ServerProtocol(HttpToolsProtocol):
         else:
             self._head_size += size
         if self._head_size > MOST_HEAD and not self.transport.is_closing():
-            self._refuse(HEAD_TOO_LARGE, "", keep_alive=False)
+            self._refuse(HEAD_TOO_LARGE, keep_alive=False)
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         # Eager: its body is there as a rule, and what waits for nothing is answered without a turn of the loop.
@@ -252,14 +271,14 @@ class ServerProtocol(HttpToolsProtocol):
             task.add_done_callback(self.tasks.discard)
             self.tasks.add(task)
 
-    def _scope(self, version: str) -> dict[str, Any]:
+    def _scope(self) -> dict[str, Any]:
         url = httptools.parse_url(self.url)
         path = url.path.decode("ascii")
         # Without `state`: nothing here keeps any.
         return {
             "type": "http",
             "asgi": {"version": self.asgi_version, "spec_version": "2.3"},
-            "http_version": version,
+            "http_version": self.parser.get_http_version(),
             "server": self.server,
             "client": self.client,
             "scheme": self.scheme,
@@ -271,28 +290,15 @@ class ServerProtocol(HttpToolsProtocol):
             "headers": self.headers,
         }
 
-    def _refuse_unparsed(self, data: bytes) -> bool:
-        """Whether it was one whole plain GET, and is refused."""
-        if (
-            self._in_head
-            or self.flow.write_paused
-            or not (self.cycle is None or self.cycle.response_complete)
-        ):
-            return False
-        scope = plain_get(data)
-        refusal = scope and self.app.refusal({**scope, "scheme": self.scheme})
-        if refusal:
-            self._refuse(refusal, "GET", keep_alive=True)
-        return refusal is not None
-
-    def _refuse(self, refusal: Refusal, method: str, keep_alive: bool) -> None:
+    def _refuse(self, refusal: Refusal, *, bare: bool = False, keep_alive: bool) -> None:
+        """`bare`: without the body, as HEAD has it."""
         if self.transport.is_closing():
             return
         self.cycle = REFUSED
         head = head_of(refusal.headers)
         closes = head.closes or not keep_alive
         content = whole_head(refusal.status, self.server_state.default_headers, head, closes=closes)
-        self.transport.write(content if method == "HEAD" else content + refusal.body)
+        self.transport.write(content if bare else content + refusal.body)
         if closes:
             self.transport.close()
         self.on_response_complete()

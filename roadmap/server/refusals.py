@@ -1,36 +1,35 @@
-"""What is refused whatever it is: an answer as a whole, and how to tell a plain request without parsing it."""
+"""What is refused whatever it is: an answer as a whole, and what it depends on."""
 
-import re
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
-Headers = tuple[tuple[bytes, bytes], ...]
-
-# A request without a body, whose path stands for itself.
-PLAIN = re.compile(rb"GET (/[!-$&->@-~]*)(?:\?[!-~]*)? HTTP/1\.1(?=\r\n)")
-# The headers that a refusal depends on, and those that make a request less plain than it looks.
-TELLING = re.compile(
-    rb"\r\n(accept-language|x-forwarded-proto|connection|content-length|transfer-encoding|expect|upgrade):"
-    rb"[ \t]*([^\r\n]*)",
-    re.IGNORECASE,
-)
-FOR_REFUSALS = (b"accept-language", b"x-forwarded-proto")
+LONGEST = 256  # bytes that are looked at; no path and no header that matters here has as many
 
 
 class Refusal(NamedTuple):
     """A whole answer."""
 
     status: int
-    headers: Headers
+    headers: tuple[tuple[bytes, bytes], ...]
     body: bytes
 
 
-def plain_get(data: bytes) -> dict[str, Any] | None:
-    """The path and the headers that a refusal depends on, of what was received; None if it is not one plain GET."""
-    line = PLAIN.match(data)
-    if line is None or data.find(b"\r\n\r\n") != len(data) - 4:
-        return None
-    headers = [(name.lower(), value) for name, value in TELLING.findall(data)]
+class Telling(NamedTuple):
+    """What a refusal depends on, each text cut to `LONGEST`: what is refused is kept, and must not be large."""
+
+    path: bytes
+    scheme: str  # of the connection
+    accept_language: bytes  # the first one
+    forwarded_proto: bytes  # all of them
+
+
+def telling(target: bytes, scheme: str, headers: Sequence[tuple[bytes, bytes]]) -> Telling:
+    """Of a request; `target`: path and query."""
+    accept_language = forwarded_proto = b""
     for name, value in headers:
-        if name not in FOR_REFUSALS and (name, value.lower()) != (b"connection", b"keep-alive"):
-            return None
-    return {"path": line[1].decode("ascii"), "headers": headers}
+        if name == b"accept-language":
+            accept_language = accept_language or value
+        elif name == b"x-forwarded-proto":
+            forwarded_proto = forwarded_proto + b"," + value if forwarded_proto else value
+    path = target.partition(b"?")[0]
+    return Telling(path[:LONGEST], scheme, accept_language[:LONGEST], forwarded_proto[-LONGEST:])

@@ -2,8 +2,8 @@
 
 A thread never waits for a connection, since there are two fewer threads than connections; a caller never holds a
 thread while it waits for one. The queue is kept short by the time that it takes: who would have to wait for longer
-than `PATIENCE`, as far as one can tell, is refused at once, and who has waited for so long all the same is refused
-then, so that what is answered is answered fast.
+than `PATIENCE`, as far as one can tell, is refused at once, and who has waited for twice as long all the same is
+refused then, so that what is answered is answered fast.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from healthcheck import faults
 
 PATIENCE = 1.5  # seconds that a caller may have to wait
 WAITING = 2_000  # callers at most
-HANGS = 0.25  # seconds that the running jobs have taken on average, from which on they are looked at
+HANGS = 0.5  # seconds that the running jobs have taken on average, from which on they are looked at
 WEIGHT = 0.03  # of the newest job in the average: a pause that eight of them shared must not refuse anybody
 USUAL = 0.05  # seconds that a job is taken to need before any has ended
 CANCEL_TIMEOUT = 2.0  # seconds that one request to cancel a query may take
@@ -206,7 +206,7 @@ class Threads:
             job.done.set_exception(error)
 
     def _start_next(self) -> None:
-        longest = time.monotonic() - PATIENCE
+        longest = time.monotonic() - 2 * PATIENCE
         while self._waiting:
             job = self._waiting.popleft()
             if job.came > longest or job.must:

@@ -14,7 +14,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from roadmap.server import http
 from roadmap.server.gunicorn_worker import StreamingServer, Worker
 from roadmap.server.http import ServerProtocol
-from roadmap.server.refusals import Refusal
+from roadmap.server.refusals import LONGEST, Refusal, Telling
 from tests.service import free_port, wait_until
 
 BODY = b"hello world"
@@ -34,8 +34,8 @@ class Application:
     def is_full(self) -> bool:
         return self.full
 
-    def refusal(self, scope: Any) -> Refusal | None:
-        return REFUSAL if self.full and scope["path"] == "/page" else None
+    def refusal(self, told: Telling) -> Refusal | None:
+        return REFUSAL if told.path == b"/page" else None
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         self.asked.append(scope["path"])
@@ -153,44 +153,36 @@ def test_a_refusal_needs_no_application_and_keeps_the_connection():
     assert asked == ["/last-close"]
 
 
-NOT_PLAIN = {
-    "a body": request("GET /page HTTP/1.1", "content-length: 2", body="ab"),
-    "a body in chunks": request(
-        "GET /page HTTP/1.1", "Transfer-Encoding: chunked", body="2\r\nab\r\n0\r\n\r\n"
-    ),
-    "two at once": request("GET /page HTTP/1.1") * 2,
-    "an escape in its path": request("GET /pag%65 HTTP/1.1"),
-    "in pieces": request("GET /page HTTP/1.1")[:20],
-}
-
-
-@pytest.mark.parametrize("name", NOT_PLAIN)
-def test_a_refusal_without_a_look_at_the_rest_is_for_plain_requests_only(name):
-    async def ask() -> bytes:
-        async with serving(ServerProtocol) as (application, port):
-            application.full = True
-            rest = [request("GET /page HTTP/1.1")[20:]] if name == "in pieces" else []
-            return await exchange(port, NOT_PLAIN[name], *rest, request("HEAD /page HTTP/1.1"), LAST)
-
-    statuses = re.findall(rb"HTTP/1.1 (\d+)", asyncio.run(ask()))
-    assert statuses == [b"503"] * (3 if name == "two at once" else 2) + [b"200"]
-
-
-def test_a_refusal_is_told_what_it_depends_on():
-    scopes: list[dict[str, Any]] = []
+def test_a_refusal_is_told_what_it_depends_on_and_nothing_else():
+    told: list[Telling] = []
+    long = "x" * 1000
 
     async def ask() -> bytes:
         async with serving(ServerProtocol) as (application, port):
             application.full = True
-            application.refusal = lambda scope: scopes.append(scope) or REFUSAL  # type: ignore[method-assign]
-            plain = request("GET /page?a=b HTTP/1.1", "ACCEPT-Language:  de ", "X-Forwarded-Proto: https")
-            return await exchange(port, plain, plain[:-2] + b"Connection: close\r\n\r\n")
+            application.refusal = lambda one: told.append(one) or REFUSAL  # type: ignore[method-assign]
+            headers = ["ACCEPT-Language:  de", "Accept-Language: en", "X-Forwarded-Proto: https"]
+            first = request("GET /page?a=b HTTP/1.1", *headers, "X-Forwarded-Proto: http")
+            second = request(f"GET /{long} HTTP/1.1", f"Accept-Language: {long}", "Connection: close")
+            return await exchange(port, first + second)
 
     assert asyncio.run(ask()).count(BODY) == 2
-    assert [scope["path"] for scope in scopes] == ["/page", "/page"]
-    for scope in scopes:
-        found = {name: value.strip() for name, value in scope["headers"]}
-        assert (found[b"accept-language"], found[b"x-forwarded-proto"]) == (b"de", b"https")
+    first, second = told
+    assert first == Telling(b"/page", "http", b"de", b"https,http")
+    assert (len(second.path), len(second.accept_language), second.forwarded_proto) == (LONGEST, LONGEST, b"")
+
+
+def test_the_body_of_a_refused_request_is_no_request():
+    async def ask() -> tuple[bytes, list[str]]:
+        async with serving(ServerProtocol) as (application, port):
+            application.full = True
+            inner = request("GET /page HTTP/1.1").decode()
+            outer = request("POST /page HTTP/1.1", f"Content-Length: {len(inner)}")
+            return await exchange(port, outer, inner.encode(), LAST), application.asked
+
+    answer, asked = asyncio.run(ask())
+    assert re.findall(rb"HTTP/1.1 (\d+)", answer) == [b"503", b"200"]
+    assert asked == ["/last-close"]
 
 
 @pytest.mark.parametrize("line", ["GET /page HTTP/1.0", "GET /page HTTP/1.1"])

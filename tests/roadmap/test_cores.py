@@ -1,0 +1,88 @@
+"""The threads of a web process share a core while it is busy, and a password's hash does not stay there."""
+
+import asyncio
+import os
+from pathlib import Path
+
+import pytest
+
+from roadmap.server import cores
+from roadmap.server.hashers import Hasher
+from tests.client import Client, run
+from tests.service import Service, wait_until
+
+PAGE = "/accounts/login/"
+
+
+def threads_cores(web: Service) -> list[set[int]]:
+    """Where each thread of the web process may run."""
+    (pid,) = web.worker_pids()
+    return [os.sched_getaffinity(int(thread.name)) for thread in Path(f"/proc/{pid}/task").iterdir()]
+
+
+def are_together(web: Service) -> bool:
+    found = threads_cores(web)
+    return len(found) > 8 and len(found[0]) == 1 and all(one == found[0] for one in found)
+
+
+def test_a_busy_process_keeps_its_threads_on_one_core_and_an_idle_one_lets_them_go(web):
+    everywhere = os.sched_getaffinity(0)
+    assert len(everywhere) > 1, "these tests need two cores"
+    wait_until(lambda: all(one == everywhere for one in threads_cores(web)), 5, "it has done its start")
+
+    async def ask_until(together: asyncio.Event) -> None:
+        async with Client(web.url) as client:
+            while not together.is_set():
+                assert (await client.request("GET", PAGE)).status == 200
+
+    async def keep_busy() -> None:
+        together = asyncio.Event()
+        askers = [asyncio.create_task(ask_until(together)) for _ in range(4)]
+        try:
+            await asyncio.to_thread(wait_until, lambda: are_together(web), 20, "they share a core")
+        finally:
+            together.set()
+        await asyncio.gather(*askers)
+
+    run(keep_busy())
+    wait_until(lambda: all(one == everywhere for one in threads_cores(web)), 5, "they are let go")
+
+
+@pytest.fixture
+def kept_on_one_core():
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(before)})
+    yield {min(before)}
+    os.sched_setaffinity(0, before)
+
+
+def test_a_hash_uses_every_core_and_its_thread_goes_back(kept_on_one_core, monkeypatch):
+    during: list[set[int]] = []
+    of_django = Hasher.__base__.encode
+
+    def encode(self, password: str, salt: str, iterations: int | None = None) -> str:
+        during.append(os.sched_getaffinity(0))
+        return of_django(self, password, salt, 1)
+
+    monkeypatch.setattr(Hasher.__base__, "encode", encode)
+    Hasher().encode("secret", "salt")
+    assert during == [cores.ALL]
+    assert os.sched_getaffinity(0) == kept_on_one_core
+
+
+def test_a_hash_is_djangos_own():
+    hasher = Hasher()
+    encoded = hasher.encode("secret", "salt")
+    assert encoded.startswith("pbkdf2_sha256$")
+    assert hasher.verify("secret", encoded)
+    assert not hasher.verify("another", encoded)
+
+
+def test_where_the_system_does_not_let_threads_be_moved_they_stay(kept_on_one_core, monkeypatch):
+    def forbidden(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "sched_setaffinity", forbidden)
+    with cores.everywhere():
+        assert os.sched_getaffinity(0) == kept_on_one_core
+    monkeypatch.undo()
