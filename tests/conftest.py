@@ -30,6 +30,10 @@ class Database:
     superuser_url: str
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def static_files(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Collected once, however many test processes there are: each would take them away from the others meanwhile."""

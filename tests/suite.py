@@ -8,9 +8,9 @@ import sys
 
 import pytest
 
-AT_ONCE = 3  # on two cores
+AT_ONCE = 4  # on two cores
 PARTS = (
-    ["-m", "not alone", "--numprocesses", str(AT_ONCE), "--dist", "loadfile"],
+    ["-m", "not alone", "--numprocesses", str(AT_ONCE), "--dist", "loadfile", "--no-loadscope-reorder"],
     ["-m", "alone"],
 )
 

@@ -14,6 +14,8 @@ from tests.browser.test_contrast import LARGE_TEXT, TEXT, TEXTS, contrast
 from tests.conftest import Database
 from tests.service import Service, manage, query
 
+pytestmark = pytest.mark.long
+
 PASSWORD = "wander-weg-7"
 # As `roadmap.runs.events` records and announces it, for a run that a test plays itself.
 RECORD = """

@@ -18,6 +18,8 @@ from tests.roadmap import ordinary_user
 from tests.roadmap.clone import MakeRun, ends_in_order, make_clone, processes, seed
 from tests.service import wait_until
 
+pytestmark = pytest.mark.long
+
 COLD, WARM = 60.0, 3.0  # seconds to the first page, by contract
 
 

@@ -11,6 +11,8 @@ import pytest
 
 from tests.roadmap.clone import MakeRun, ends_in_order, environment, make_clone, processes
 
+pytestmark = pytest.mark.long
+
 COLD, WARM = 60.0, 3.0  # seconds to the first page, by contract
 
 

@@ -19,6 +19,8 @@ from tests.roadmap import ordinary_user
 from tests.roadmap.private_postgres import STARTER, ask, gone
 from tests.service import PROJECT, wait_until
 
+pytestmark = pytest.mark.long
+
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root has another user to run PostgreSQL as")
 
 

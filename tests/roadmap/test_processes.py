@@ -19,6 +19,8 @@ from tests.people import sign_in
 from tests.sampling import Sampler
 from tests.service import PROJECT, connections_by_name, environment, free_port, query, wait_until
 
+pytestmark = pytest.mark.long
+
 # The development plan for one web process of one, two and four.
 PLANNED = {
     1: {"orm": 24, "checkpointer": 1, "joins": 1, "watch": 1},

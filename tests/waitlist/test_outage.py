@@ -16,6 +16,8 @@ from tests.client import Answer, Client, run
 from tests.people import sign_in
 from tests.service import connections_by_name, query, wait_until
 
+pytestmark = pytest.mark.long
+
 JOIN_DEADLINE = 2.0
 PAGE_DEADLINE = 5.0
 PACE = 0.02  # seconds between two joins of a client

@@ -10,6 +10,8 @@ from roadmap.models import Token
 from tests.roadmap.fronts.rows import roadmap_of
 from waitlist.limits import Limiter
 
+pytestmark = pytest.mark.long
+
 GOOD = {"username": "anna", "password": "wander-weg-7"}
 BAD = {"username": "anna", "password": "guess"}
 

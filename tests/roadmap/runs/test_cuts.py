@@ -2,8 +2,12 @@
 
 import time
 
+import pytest
+
 from tests.roadmap.runs.desk import Desk
 from tests.service import query, wait_until
+
+pytestmark = pytest.mark.long
 
 CUT = """
     SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity

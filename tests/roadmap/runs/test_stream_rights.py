@@ -14,6 +14,8 @@ from tests.people import sign_in
 from tests.roadmap.runs.sse import Reader
 from tests.service import query, wait_until
 
+pytestmark = pytest.mark.long
+
 SOON = 1.0  # seconds, when it is announced
 LOOK = 16.0  # seconds, when it is looked for
 

@@ -4,7 +4,11 @@ import os
 import signal
 import time
 
+import pytest
+
 from tests.service import query, wait_until
+
+pytestmark = pytest.mark.long
 
 RUNS = 50
 PAUSE = 30.0
