@@ -73,6 +73,20 @@ def wait_until[T](condition: Callable[[], T], within: float, what: str) -> T:
         time.sleep(0.02)
 
 
+def cores_of_threads(pid: int) -> list[set[int]]:
+    """Where each thread of a process may run."""
+    found = []
+    for thread in Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(ProcessLookupError):  # it has ended
+            found.append(os.sched_getaffinity(int(thread.name)))
+    return found
+
+
+def are_on_one_core(threads: list[set[int]]) -> bool:
+    """Of at least the event loop and a few more."""
+    return len(threads) > 4 and len(threads[0]) == 1 and all(cores == threads[0] for cores in threads)
+
+
 class Service:
     """One web server or one worker, as the Procfile starts it, in development on a port of its own."""
 

@@ -1,9 +1,10 @@
-"""One core for all threads of a web process while it is busy (Linux; elsewhere they are left alone).
+"""One core for all threads of a process while it is busy (Linux; elsewhere they are left alone).
 
 Only one of them runs Python at a time. On several cores they hand Python's lock from core to core, thousands of times a
 second, and each time the next one has to be woken there first: without this, a fifth fewer pages are answered, and a
-third fewer while others are refused. The kernel chooses the core: every second the threads are let go for a moment,
-and then kept where it has put the event loop. What needs no lock may leave: `everywhere`.
+third fewer while others are refused; and a busy worker leaves the other cores to the web. The kernel chooses the core:
+every second the threads are let go for a moment, and then kept where it has put the event loop. What needs no lock may
+leave: `everywhere`.
 """
 
 import asyncio

@@ -14,6 +14,7 @@ from django.conf import settings
 from healthcheck import views as health
 from roadmap.runs.working import working
 from roadmap.server import resources
+from roadmap.server.cores import Together
 
 logger = logging.getLogger(__name__)
 
@@ -42,9 +43,11 @@ async def run(number: int = 0, parent: int | None = None) -> None:
         health_server(settings.WORKER_PORT and settings.WORKER_PORT + number),
     ):
         logger.info("worker %d is running", os.getpid())
+        together = Together()
         while not ended.is_set() and parent in (None, os.getppid()):
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(ended.wait(), 1)
+            together.look()
     logger.info("worker %d has ended", os.getpid())
 
 

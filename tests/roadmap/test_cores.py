@@ -2,33 +2,24 @@
 
 import asyncio
 import os
-from pathlib import Path
 
 import pytest
 
 from roadmap.server import cores
 from roadmap.server.hashers import Hasher
 from tests.client import Client, run
-from tests.service import Service, wait_until
+from tests.service import are_on_one_core, cores_of_threads, wait_until
 
 PAGE = "/accounts/login/"
 
 
-def threads_cores(web: Service) -> list[set[int]]:
-    """Where each thread of the web process may run."""
-    (pid,) = web.worker_pids()
-    return [os.sched_getaffinity(int(thread.name)) for thread in Path(f"/proc/{pid}/task").iterdir()]
-
-
-def are_together(web: Service) -> bool:
-    found = threads_cores(web)
-    return len(found) > 8 and len(found[0]) == 1 and all(one == found[0] for one in found)
-
-
 def test_a_busy_process_keeps_its_threads_on_one_core_and_an_idle_one_lets_them_go(web):
     everywhere = os.sched_getaffinity(0)
-    assert len(everywhere) > 1, "these tests need two cores"
-    wait_until(lambda: all(one == everywhere for one in threads_cores(web)), 5, "it has done its start")
+    assert len(everywhere) > 1, "this test needs two cores"
+    (pid,) = web.worker_pids()
+    wait_until(
+        lambda: all(cores == everywhere for cores in cores_of_threads(pid)), 5, "it has done its start"
+    )
 
     async def ask_until(together: asyncio.Event) -> None:
         async with Client(web.url) as client:
@@ -39,13 +30,15 @@ def test_a_busy_process_keeps_its_threads_on_one_core_and_an_idle_one_lets_them_
         together = asyncio.Event()
         askers = [asyncio.create_task(ask_until(together)) for _ in range(4)]
         try:
-            await asyncio.to_thread(wait_until, lambda: are_together(web), 20, "they share a core")
+            await asyncio.to_thread(
+                wait_until, lambda: are_on_one_core(cores_of_threads(pid)), 20, "they share a core"
+            )
         finally:
             together.set()
         await asyncio.gather(*askers)
 
     run(keep_busy())
-    wait_until(lambda: all(one == everywhere for one in threads_cores(web)), 5, "they are let go")
+    wait_until(lambda: all(cores == everywhere for cores in cores_of_threads(pid)), 5, "they are let go")
 
 
 @pytest.fixture
