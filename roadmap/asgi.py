@@ -17,6 +17,7 @@ role.become("web")
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "roadmap.settings")
 
 import django  # noqa: E402  # the role comes before the settings
+import httptools  # noqa: E402
 
 django.setup()
 
@@ -85,7 +86,7 @@ class Site:
 @functools.lru_cache(maxsize=1024)
 def refusal_by(told: Telling) -> Refusal | None:
     """What a page is refused with, None for what is no page: past capacity it is the same for thousands."""
-    path = unquote(told.path.decode("ascii"))
+    path = unquote(httptools.parse_url(told.path).path.decode("ascii"))
     if destination(path) is not pages:
         return None
     scheme = client.scheme(told.forwarded_proto, trusted_proxies, told.scheme)

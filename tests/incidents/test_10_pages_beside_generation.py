@@ -28,7 +28,7 @@ from django.contrib.auth.models import User
 from tests.roadmap.fronts.rows import roadmap_of
 print(roadmap_of(User.objects.get(is_superuser=True)).pk)
 """
-VISITORS, TURNS, ROUNDS = 4, 25, 6  # of three requests each
+VISITORS, TURNS, ROUNDS = 4, 25, 4  # of three requests each
 MOST = 2.0  # times the p99 of the site where nothing is generated
 
 

@@ -196,7 +196,13 @@ def test_what_comes_on_top_of_a_long_queue_is_refused_at_once(web):
 
         # So that the server knows how long such a page takes.
         await asyncio.gather(*(one() for _ in range(8 * 6)))
-        answers = await asyncio.gather(*(one() for _ in range(300)))
+        many = asyncio.gather(*(one() for _ in range(300)))
+        await asyncio.to_thread(wait_until, lambda: web.health()["faults"]["pool_full"], 5, "it refuses")
+        async with Client(web.url) as client:  # as a proxy would also write it
+            lane = [await client.request("GET", target) for target in ("/thanks", f"{web.url}/thanks")]
+        assert [answer.status for answer in lane] == [200, 200]
+        assert web.health()["threads"]["waiting"], "meanwhile"
+        answers = await many
         assert {status for status, _ in answers} == {200, 503}
         served = [seconds for status, seconds in answers if status == 200]
         assert max(served) < 2.5
