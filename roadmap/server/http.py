@@ -17,16 +17,16 @@ What this leans on of uvicorn's insides; `tests/roadmap/test_framework_internals
 """
 
 import asyncio
-import functools
 from collections.abc import MutableMapping
-from typing import Any, NamedTuple, Protocol, cast
+from typing import Any, Protocol, cast
 from urllib.parse import unquote
 
 import httptools
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from healthcheck.asgi import Receive, Scope, Send
+from roadmap.server.heads import head_of, whole_head
 from roadmap.server.refusals import Refusal, Telling, telling
 
 MOST_HEAD = 32 * 1024  # bytes of a head, behind the piece that it begins in
@@ -45,30 +45,6 @@ class Application(Protocol):
         """The answer for a request that nobody can take now, while `is_full`."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None: ...
-
-
-class Head(NamedTuple):
-    """The lines of an answer's headers, and whether they say that it is the connection's last."""
-
-    lines: bytes
-    closes: bool
-
-
-@functools.lru_cache(maxsize=4096)
-def head_of(headers: tuple[tuple[bytes, bytes], ...]) -> Head:
-    """Made once."""
-    lines = b"".join(b"%b: %b\r\n" % header for header in headers)
-    return Head(lines, (b"connection", b"close") in headers)
-
-
-def whole_head(status: int, defaults: list[tuple[bytes, bytes]], head: Head, *, closes: bool) -> bytes:
-    """`defaults` are uvicorn's own: the date."""
-    lines = [STATUS_LINE[status]]
-    for name, value in defaults:
-        lines += (name, b": ", value, b"\r\n")
-    lines.append(head.lines)
-    lines.append(b"connection: close\r\n\r\n" if closes and not head.closes else b"\r\n")
-    return b"".join(lines)
 
 
 class Cycle(RequestResponseCycle):

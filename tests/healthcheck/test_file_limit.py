@@ -58,7 +58,8 @@ def test_a_hard_limit_that_is_too_low_for_a_launch_day_is_said(tmp_path: Path):
         sentence = (
             "The system allows each process 4096 open files, and every client takes one: raise the hard limit"
         )
-        wait_until(lambda: sentence in log.read_text(), 30, "the log says so")
+        wait_until(lambda: "Listening at" in log.read_text(), 30, "it has started")
+        assert sentence in log.read_text()
     finally:
         web.terminate()
         web.wait(30)

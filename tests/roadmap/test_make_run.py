@@ -164,6 +164,7 @@ def test_ctrl_c_while_it_is_starting(clone: Path, run: Callable[..., MakeRun]) -
     one.press_ctrl_c()
     one.wait()
     ends_in_order(one)
+    assert "Roadmap is at" not in one.output(), "it had not come so far"
 
 
 @pytest.mark.parametrize(("victim", "named"), [("-m gunicorn", "web"), ("run_worker", "worker")])
