@@ -32,7 +32,7 @@ async def send(context: JobContext, person_id: int, site: str, language: str) ->
     """Write to a person; `site` is the address under which they asked, and `language` the one in which."""
     threads: Threads = context.additional_context["threads"]
     work = functools.partial(message_to, person_id, site, language)
-    message = await threads.submit(work, must=True).done
+    message = await threads.do(work, must=True)
     if message is not None:
         await asyncio.to_thread(message.send)
 

@@ -20,6 +20,7 @@ import psycopg
 PROJECT = Path(__file__).resolve().parent.parent
 START = 60.0  # seconds that a process may take until it is ready
 STOP = 40.0
+PYTHON = {"PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1"}
 FIRST_PORT, PORTS = 10_000, 2_000  # for each test process
 _ports = itertools.count(secrets.randbelow(PORTS))
 
@@ -29,7 +30,7 @@ def environment(database_url: str, **variables: str) -> dict[str, str]:
     passed_on = {
         name: os.environ[name] for name in ("PATH", "HOME", "LANG", "VIRTUAL_ENV") if name in os.environ
     }
-    return {**passed_on, "DATABASE_URL": database_url, "PYTHONUNBUFFERED": "1", **variables}
+    return {**passed_on, "DATABASE_URL": database_url, **PYTHON, **variables}
 
 
 def manage(database_url: str, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -157,8 +158,10 @@ class Service:
         try:
             return self.process.wait(STOP)
         except subprocess.TimeoutExpired:
+            self.process.send_signal(signal.SIGABRT)  # where its threads are goes to the log
+            self.process.wait()
             self.kill()
-            raise
+            raise AssertionError(f"{self.kind} did not end; its log:\n{self.log()[-20_000:]}") from None
 
     def kill(self) -> None:
         """`kill -9` for it and all its children."""

@@ -66,7 +66,7 @@ async def run(context: JobContext, roadmap_id: str) -> None:
 async def prune(context: JobContext) -> None:
     """Delete the checkpoints that nobody will need, and jobs that ended long ago."""
     threads: Threads = context.additional_context["threads"]
-    await threads.submit(prune_rows, must=True).done
+    await threads.do(prune_rows, must=True)
     await context.app.job_manager.delete_old_jobs(
         settings.CHECKPOINT_DAYS * 24, include_failed=True, include_cancelled=True, include_aborted=True
     )

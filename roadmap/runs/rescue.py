@@ -87,7 +87,7 @@ class Rescue:
         return [worker for worker, (_, since) in self._seen.items() if now - since >= SILENCE]
 
     async def _in_thread(self, work: Any, *arguments: Any) -> Any:
-        return await self.threads.submit(lambda: work(*arguments), must=True).done
+        return await self.threads.do(lambda: work(*arguments), must=True)
 
 
 def rescue(dead: list[int], lost: list[int]) -> list[Any]:

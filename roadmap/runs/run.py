@@ -65,8 +65,7 @@ class Rows:
 
     async def do[T](self, work: Callable[..., T], *arguments: Any) -> T:
         async def once() -> T:
-            result: T = await self.threads.submit(functools.partial(work, *arguments), must=True).done
-            return result
+            return await self.threads.do(functools.partial(work, *arguments), must=True)
 
         return await patiently("a run", once, self.still)
 

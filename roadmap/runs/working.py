@@ -8,10 +8,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator
-from typing import cast
 
-from django.db import connections
-from django.db.backends.postgresql.base import DatabaseWrapper
 from procrastinate.contrib.django import app
 from procrastinate.worker import Worker
 from psycopg_pool import AsyncConnectionPool
@@ -80,11 +77,10 @@ async def working(pool: AsyncConnectionPool, threads: Threads, runs: int) -> Asy
             worker.stop()
         await asyncio.wait([*work, looks], timeout=STOP)
         connector.patient = False
+        # Whoever still waits for a connection hears that there will be none.
         await pool.close()
-        if not all(task.done() for task in work):
-            # Whoever still waits for a connection hears that there will be none.
-            await checkpointer.pool().close()
-            await asyncio.to_thread(cast(DatabaseWrapper, connections["default"]).close_pool)
+        await checkpointer.pool().close()
+        await threads.close()
         for task in work:
             task.cancel()
         await asyncio.gather(*work, looks, return_exceptions=True)

@@ -13,10 +13,11 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, cast
 
 import psycopg
 from django.db import close_old_connections, connections
+from django.db.backends.postgresql.base import DatabaseWrapper
 
 from healthcheck import faults
 
@@ -161,9 +162,12 @@ class Threads:
             task.add_done_callback(self._cancels.discard)
 
     async def close(self) -> None:
-        """Wait for what runs; what waits is not started."""
+        """Wait for what runs; what waits for a thread or for a connection gets none any more."""
         for job in [*self._waiting]:
             self.leave(job)
+        # Not `close_pool`: the next thread would make itself a new one, and wait for that.
+        if pool := cast(DatabaseWrapper, connections["default"]).pool:
+            await asyncio.to_thread(pool.close)
         await asyncio.to_thread(self._executor.shutdown)
 
     def _expected_wait(self) -> float:

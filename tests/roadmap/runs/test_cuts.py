@@ -90,17 +90,18 @@ def test_a_worker_stopped_while_the_database_is_away_ends(start, model, asks, ow
     model.settings(delay=0.5)
     worker = start("worker", own_database, **asks)
     with Desk(own_database, **asks) as desk:
-        roadmaps = [desk.start(goal=f"goal {number}") for number in range(10)]
-        for roadmap_id in roadmaps[:5]:
+        roadmaps = [desk.start(goal=f"goal {number}") for number in range(20)]
+        for roadmap_id in roadmaps[:10]:
             desk.wait_for(roadmap_id, "review", 60)
             desk.approve(roadmap_id)
     wait_until(lambda: model.asked()["steps"].get("lesson", 0) > 5, 20, "lessons are being written")
     own_postgres.stop("immediate")
-    wait_until(
-        lambda: all(pool["waiting"] for pool in worker.health()["pools"].values()),
-        20,
-        "all pools are waited for",
-    )
+
+    def all_are_waited_for() -> bool:
+        health = worker.health()
+        return health["threads"]["waiting"] and all(pool["waiting"] for pool in health["pools"].values())
+
+    wait_until(all_are_waited_for, 20, "all pools and threads are waited for")
     began = time.monotonic()
     assert worker.stop() == 0
     assert time.monotonic() - began < 20
