@@ -4,6 +4,7 @@ Callers have their answer within the deadline, what was answered with 202 is the
 """
 
 import asyncio
+import contextlib
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -128,6 +129,24 @@ def test_an_outage_is_answered_in_time_and_healed(how, away, heals, start, own_p
         # As before, or more by what the outage had it open: nothing is lost for ever, nothing is over the plan.
         assert before[pool]["size"] <= figures["size"] <= figures["max"]
         assert open_now.get(f"roadmap_agent/web/{pool}", 0) == figures["size"]
+
+
+def test_a_server_whose_threads_wait_for_connections_ends_when_told(start, own_postgres, own_database):
+    web = start("web", own_database)
+    cookie = sign_in(web, own_database)
+    own_postgres.stop("crash")
+
+    async def read_20_pages() -> list[Answer]:
+        async with contextlib.AsyncExitStack() as stack:
+            clients = [await stack.enter_async_context(Client(web.url)) for _ in range(20)]
+            pages = [client.request("GET", "/admin/", headers={"Cookie": cookie}) for client in clients]
+            return await asyncio.gather(*pages)
+
+    assert {answer.status for answer in run(read_20_pages())} == {503}
+    assert web.health()["threads"]["busy"], "threads wait for longer than who asked"
+    told = time.monotonic()
+    assert web.stop() == 0
+    assert time.monotonic() - told < 10
 
 
 def at_rest(web) -> dict[str, dict[str, int]] | None:
