@@ -6,7 +6,7 @@
   for its body, and to be closed when it has been idle for long, costs nothing while it is not needed.
 - Who is refused whatever they ask (`Application.refusal`) costs neither a task nor a call of the application. Past
   capacity that is nearly everybody, and the threads that answer the others need the processor.
-- A head has a bound, in bytes and in time.
+- A head has a bound, in bytes and in time; so has what may follow a body in chunks, and none of it counts as a header.
 
 What this leans on of uvicorn's insides; `tests/roadmap/test_framework_internals.py` fails when it changes, and
 `tests/roadmap/test_http.py` compares every byte with what uvicorn itself would have sent:
@@ -17,7 +17,6 @@ What this leans on of uvicorn's insides; `tests/roadmap/test_framework_internals
 """
 
 import asyncio
-from collections.abc import MutableMapping
 from typing import Any, Protocol, cast
 from urllib.parse import unquote
 
@@ -26,10 +25,11 @@ from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from healthcheck.asgi import Receive, Scope, Send
+from roadmap.server.cycle import REFUSED, Cycle
 from roadmap.server.heads import head_of, whole_head
 from roadmap.server.refusals import Refusal, Telling, telling
 
-MOST_HEAD = 32 * 1024  # bytes of a head, behind the piece that it begins in
+MOST_HEAD = 32 * 1024  # bytes of a head or a trailer, behind the piece that it begins in
 HEAD_SECONDS = 20.0  # that a head may take
 
 HEAD_TOO_LARGE = Refusal(431, ((b"content-length", b"0"), (b"connection", b"close")), b"")
@@ -47,112 +47,18 @@ class Application(Protocol):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None: ...
 
 
-class Cycle(RequestResponseCycle):
-    """One request and its answer."""
-
-    def __init__(self, protocol: "ServerProtocol", scope: dict[str, Any], keep_alive: bool):
-        self.loop = protocol.loop
-        self.scope = scope  # type: ignore[assignment]
-        self.transport = protocol.transport
-        self.flow = protocol.flow
-        self.logger = protocol.logger
-        self.access_log = False
-        self.default_headers = protocol.server_state.default_headers
-        self.on_response = protocol.on_response_complete
-        self.disconnected = False
-        self.keep_alive = keep_alive
-        self.waiting_for_100_continue = protocol.expect_100_continue
-        self.body = b""  # type: ignore[assignment]
-        self.more_body = True
-        self.response_started = False
-        self.response_complete = False
-        self.chunked_encoding = None
-        self.expected_content_length = 0
-        self._news = False
-        self._reader: asyncio.Future[None] | None = None
-        self._head: bytes | None = None  # of an answer that has begun, until its body is there
-
-    @property
-    def message_event(self) -> "Cycle":  # type: ignore[override]
-        """Itself; kept as an attribute, it would leave every request to the search for garbage."""
-        return self
-
-    def set(self) -> None:
-        """There is news for `receive`: more of the body, its end, the answer's end, or the client has gone."""
-        self._news = True
-        if self._reader is not None and not self._reader.done():
-            self._reader.set_result(None)
-
-    async def receive(self) -> Any:
-        if self.waiting_for_100_continue and not self.transport.is_closing():
-            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-            self.waiting_for_100_continue = False
-        if not self._news and not self.disconnected and not self.response_complete:
-            self.flow.resume_reading()
-            self._reader = self.loop.create_future()
-            try:
-                await self._reader
-            finally:
-                self._reader = None
-        self._news = False
-        if self.disconnected or self.response_complete:
-            return {"type": "http.disconnect"}
-        body, self.body = self.body, b""  # type: ignore[assignment]
-        return {"type": "http.request", "body": body, "more_body": self.more_body}
-
-    async def send(self, message: MutableMapping[str, Any]) -> None:  # type: ignore[override]
-        """As uvicorn's; an answer whose headers are a tuple has its whole body in one message."""
-        if self._head is not None:
-            self._finish(self._head, message["body"])
-        elif type(headers := message.get("headers")) is tuple and not (
-            self.response_started or self.disconnected or self.flow.write_paused
-        ):
-            head = head_of(headers)
-            self.response_started = True
-            self.waiting_for_100_continue = False
-            self.keep_alive = self.keep_alive and not head.closes
-            self._head = whole_head(message["status"], self.default_headers, head, closes=not self.keep_alive)
-        else:
-            await super().send(message)  # type: ignore[arg-type]
-
-    def _finish(self, head: bytes, body: bytes) -> None:
-        self._head = None
-        if self.disconnected:
-            return
-        self.transport.write(head + body)
-        self.response_complete = True
-        self.set()
-        if not self.keep_alive:
-            self.transport.close()
-        self.on_response()
-
-
-class Refused:
-    """Stands for a cycle whose answer is complete: what else comes of its request is passed over."""
-
-    response_complete = True
-
-    @property
-    def message_event(self) -> "Refused":
-        return self
-
-    def set(self) -> None:
-        """Nobody waits for news."""
-
-
-REFUSED = cast(Cycle, Refused())
-
-
 class ServerProtocol(HttpToolsProtocol):
     """One connection."""
 
     app: Application
-    _to_start: Cycle | None = (
-        None  # a request whose head is there, until the end of what was received with it
-    )
+    # A request whose head is there, until the end of what was received with it.
+    _to_start: Cycle | None = None
+    # The request that is at work, or was last; others wait behind it.
+    _running: RequestResponseCycle | None = None
     _in_head = False
-    _head_begun = False  # in what was received last
-    _head_size = 0  # bytes of a head that has not been complete so far
+    _in_trailer = False  # or between two chunks
+    _head_begun = False  # in what was received last, or the trailer
+    _head_size = 0  # bytes of a head or a trailer that has not been complete so far
     _due: float | None = None  # when to close it, by the loop's clock
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -172,6 +78,18 @@ class ServerProtocol(HttpToolsProtocol):
             self._start_asgi_task(cycle, self.app)
         elif self._in_head:
             self._wait_for_head(len(data))
+        elif self._in_trailer and not self._head_begun:
+            self._head_size += len(data)
+            if self._head_size > MOST_HEAD:
+                self.transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """As uvicorn's, which knows the request only that came last, whoever it is that is at work."""
+        self.pipeline.clear()
+        if self._running is not None and not self._running.response_complete:
+            self._running.disconnected = True
+            self._running.message_event.set()
+        super().connection_lost(exc)
 
     def on_message_begin(self) -> None:
         self.url = b""
@@ -194,13 +112,20 @@ class ServerProtocol(HttpToolsProtocol):
             self._refuse(refusal, bare=self.parser.get_method() == b"HEAD", keep_alive=keep_alive)
             return
         self.cycle = Cycle(self, self._scope(), keep_alive)
+        self.headers = []  # for a trailer: proxies have judged the head alone
         if is_next:
             self._to_start = self.cycle
         else:
             self.flow.pause_reading()
             self.pipeline.appendleft((self.cycle, cast(Any, self.app)))
 
+    def on_chunk_header(self) -> None:
+        """Behind it comes the chunk or, behind the last one, the trailer."""
+        self._in_trailer = self._head_begun = True
+        self._head_size = 0
+
     def on_body(self, body: bytes) -> None:
+        self._in_trailer = False
         cycle = self.cycle
         if not cycle.response_complete:
             cycle.body += body
@@ -209,6 +134,7 @@ class ServerProtocol(HttpToolsProtocol):
             cycle.message_event.set()
 
     def on_message_complete(self) -> None:
+        self._in_trailer = False
         cycle = self.cycle
         if not cycle.response_complete:
             cycle.more_body = False
@@ -221,8 +147,9 @@ class ServerProtocol(HttpToolsProtocol):
             return
         self.flow.resume_reading()
         if self.pipeline:
+            # Not eager: of hundreds in one piece each would be answered inside the one before it.
             cycle, app = self.pipeline.pop()
-            self._start_asgi_task(cycle, app)
+            self._start_asgi_task(cycle, app, eager=False)
         else:
             self._due = self.loop.time() + self.timeout_keep_alive
 
@@ -237,12 +164,17 @@ class ServerProtocol(HttpToolsProtocol):
             self._due = self.loop.time() + HEAD_SECONDS
         else:
             self._head_size += size
-        if self._head_size > MOST_HEAD and not self.transport.is_closing():
+        if self._head_size <= MOST_HEAD or self.transport.is_closing():
+            return
+        if self.cycle is None or self.cycle.response_complete:
             self._refuse(HEAD_TOO_LARGE, keep_alive=False)
+        else:
+            self.transport.close()  # an answer is due that would come behind this one
 
-    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        # Eager: its body is there as a rule, and what waits for nothing is answered without a turn of the loop.
-        task = asyncio.Task(cycle.run_asgi(app), loop=self.loop, eager_start=True)
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any, *, eager: bool = True) -> None:
+        """Eager: its body is there as a rule, and what waits for nothing is answered without a turn of the loop."""
+        self._running = cycle
+        task = asyncio.Task(cycle.run_asgi(app), loop=self.loop, eager_start=eager)
         if not task.done():
             task.add_done_callback(self.tasks.discard)
             self.tasks.add(task)

@@ -19,11 +19,16 @@ REFUSAL = Refusal(503, (*HEADERS, (b"retry-after", b"1")), BODY)
 
 
 class Application:
-    """`/tuple…` answers with a tuple of headers, every other path with a list; `/…wait` when `go` is set."""
+    """`/tuple…` answers with a tuple of headers, every other path with a list; `/…wait` when `go` is set.
+
+    `/…gone` sets `gone` when its client leaves.
+    """
 
     def __init__(self) -> None:
         self.go = asyncio.Event()
+        self.gone = asyncio.Event()
         self.asked: list[str] = []
+        self.headers: list[tuple[bytes, bytes]] = []  # of the last request
         self.full = False
 
     def is_full(self) -> bool:
@@ -34,6 +39,7 @@ class Application:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         self.asked.append(scope["path"])
+        self.headers = scope["headers"]
         size = 0
         while True:
             message = await receive()
@@ -42,12 +48,17 @@ class Application:
                 break
         if scope["path"].endswith("wait"):
             await self.go.wait()
+        if scope["path"].endswith("gone"):
+            while message["type"] != "http.disconnect":
+                message = await receive()
+            self.gone.set()
+            return
         headers: Any = CLOSING if scope["path"].endswith("close") else HEADERS
         if not scope["path"].startswith("/tuple"):
             headers = list(headers)
         status = 200 if size == 0 else 202
         await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else BODY})
+        await send({"type": "http.response.body", "body": BODY})
 
 
 @contextlib.asynccontextmanager

@@ -1,6 +1,7 @@
 """The web's own way with HTTP: the very bytes of uvicorn, and connections that are idle or slow are closed."""
 
 import asyncio
+import contextlib
 import gc
 import re
 
@@ -10,6 +11,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from roadmap.server import http
 from roadmap.server.http import ServerProtocol
 from tests.roadmap.http_server import BODY, LAST, exchange, request, serving
+from tests.service import wait_until
 
 REQUESTS = {
     "get": [request("GET /tuple HTTP/1.1") + LAST],
@@ -24,6 +26,7 @@ REQUESTS = {
         b"3\r\n345\r\n0\r\n\r\n" + LAST,
     ],
     "many in one piece": [request("GET /tuple HTTP/1.1") * 5 + request("GET /list HTTP/1.1") * 5 + LAST],
+    "hundreds in one piece": [request("GET /tuple HTTP/1.1") * 500 + LAST],
     "one that asks to continue": [
         request("POST /tuple HTTP/1.1", "Content-Length: 5", "Expect: 100-continue"),
         b"12345" + LAST,
@@ -108,6 +111,85 @@ def test_a_head_without_an_end_is_refused_and_one_that_is_slow_is_closed(monkeyp
     assert 1 <= silent < 7
     assert 1 <= slow < 7
     assert whole.startswith(b"HTTP/1.1 200 ")
+
+
+def in_chunks(line: str) -> bytes:
+    """Up to the end of its body; what follows is the trailer."""
+    return request(line, "Transfer-Encoding: chunked", body="2\r\n12\r\n0\r\n")
+
+
+def test_what_follows_a_body_in_chunks_is_no_header():
+    """Whoever judges the head, a proxy for one, has not seen it."""
+
+    async def ask() -> tuple[bytes, list[tuple[bytes, bytes]]]:
+        async with serving(ServerProtocol) as (application, port):
+            trailer = b"X-Forwarded-For: 6.6.6.6\r\nAuthorization: Bearer x\r\n\r\n"
+            return await exchange(
+                port, in_chunks("POST /tuple-close HTTP/1.1") + trailer
+            ), application.headers
+
+    answer, headers = asyncio.run(ask())
+    assert answer.startswith(b"HTTP/1.1 202 ")
+    assert [name for name, _ in headers] == [b"host", b"transfer-encoding"]
+
+
+@pytest.mark.parametrize("line", [b"x: " + b"y" * 1019 + b"\r\n", b"y" * 1024], ids=["fields", "one field"])
+def test_a_trailer_without_an_end_is_closed(line):
+    async def ask() -> int:
+        async with serving(ServerProtocol) as (_, port):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(in_chunks("POST /tuple HTTP/1.1") + b"z: ")
+            sent = 0
+            with contextlib.suppress(ConnectionError):
+                while not reader.at_eof() and sent < 100 * http.MOST_HEAD:
+                    writer.write(line)
+                    await writer.drain()
+                    await asyncio.sleep(0.001)
+                    sent += len(line)
+            writer.close()
+            return sent
+
+    assert asyncio.run(ask()) < 10 * http.MOST_HEAD
+
+
+def test_chunks_may_be_many_and_late():
+    async def ask() -> bytes:
+        async with serving(ServerProtocol) as (_, port):
+            chunks = [b"400\r\n" + b"x" * 1024 + b"\r\n"] * (2 * http.MOST_HEAD // 1024)
+            first = request("POST /tuple HTTP/1.1", "Transfer-Encoding: chunked")
+            return await exchange(
+                port, first, b"".join(chunks), chunks[0][:3], chunks[0][3:], b"0\r\n\r\n" + LAST
+            )
+
+    assert re.findall(rb"HTTP/1.1 (\d+)", asyncio.run(ask())) == [b"202", b"200"]
+
+
+def test_who_is_at_work_hears_that_its_client_has_left_also_with_another_request_behind_it():
+    async def ask() -> list[str]:
+        async with serving(ServerProtocol) as (application, port):
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(request("GET /gone HTTP/1.1") + request("GET /tuple HTTP/1.1"))
+            await asyncio.to_thread(wait_until, lambda: application.asked, 5, "it is at work")
+            writer.close()
+            await asyncio.wait_for(application.gone.wait(), 5)
+            return application.asked
+
+    assert asyncio.run(ask()) == ["/gone"]
+
+
+def test_a_head_without_an_end_behind_a_request_at_work_gets_no_answer_before_it():
+    async def ask() -> bytes:
+        async with serving(ServerProtocol) as (_, port):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(request("GET /wait HTTP/1.1") + b"GET /tuple HTTP/1.1\r\n")
+            for _ in range(http.MOST_HEAD // 1024 + 1):  # one less would be taken
+                await asyncio.sleep(0.005)
+                writer.write(b"x: " + b"y" * 1019 + b"\r\n")
+            answer = await asyncio.wait_for(reader.read(), 5)
+            writer.close()
+            return answer
+
+    assert asyncio.run(ask()) == b""
 
 
 def test_a_request_leaves_nothing_to_the_search_for_garbage():
