@@ -36,15 +36,18 @@ class Together:
         busy = used - self._used >= BUSY * (now - self._looked)
         self._looked, self._used = now, used
         if self._gathered:
-            self._gathered = False
-            _keep_all_on(ALL)
+            # Without a descriptor left for the list, the next look tries again.
+            with contextlib.suppress(OSError):
+                _keep_all_on(ALL)
+                self._gathered = False
         if busy and len(ALL) > 1:
             asyncio.get_running_loop().call_later(LET_GO, self._gather)
 
     def _gather(self) -> None:
-        self._gathered = True
-        stat = Path("/proc/thread-self/stat").read_bytes()
-        _keep_all_on({int(stat.rpartition(b")")[2].split()[PROCESSOR])})
+        with contextlib.suppress(OSError):  # the same; then they go where they like
+            stat = Path("/proc/thread-self/stat").read_bytes()
+            self._gathered = True
+            _keep_all_on({int(stat.rpartition(b")")[2].split()[PROCESSOR])})
 
 
 @contextlib.contextmanager

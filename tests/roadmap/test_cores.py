@@ -2,6 +2,8 @@
 
 import asyncio
 import os
+import resource
+import time
 
 import pytest
 
@@ -18,7 +20,7 @@ def test_a_busy_process_keeps_its_threads_on_one_core_and_an_idle_one_lets_them_
     assert len(everywhere) > 1, "this test needs two cores"
     (pid,) = web.worker_pids()
     wait_until(
-        lambda: all(cores == everywhere for cores in cores_of_threads(pid)), 5, "it has done its start"
+        lambda: all(cores == everywhere for cores in cores_of_threads(pid)), 20, "it has done its start"
     )
 
     async def ask_until(together: asyncio.Event) -> None:
@@ -69,6 +71,35 @@ def test_a_hash_is_djangos_own():
     assert encoded.startswith("pbkdf2_sha256$")
     assert hasher.verify("secret", encoded)
     assert not hasher.verify("another", encoded)
+
+
+def test_a_process_without_a_descriptor_left_leaves_its_threads_where_they_are_and_goes_on():
+    async def look_with(together: cores.Together, files: int) -> None:
+        """After a busy moment, and until what follows from it is done."""
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        began = time.process_time()
+        while time.process_time() - began < 0.1:
+            pass
+        resource.setrlimit(resource.RLIMIT_NOFILE, (files or soft, hard))
+        try:
+            together.look()
+            await asyncio.sleep(2 * cores.LET_GO)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+    async def look_again_and_again() -> list[set[int]]:
+        together = cores.Together()
+        for files in (0, 1, 0):
+            await look_with(together, files)
+        gathered = os.sched_getaffinity(0)
+        await look_with(together, 1)
+        await asyncio.sleep(0.5)
+        together.look()
+        return [gathered, os.sched_getaffinity(0)]
+
+    gathered, let_go = run(look_again_and_again())
+    assert len(gathered) == 1
+    assert let_go == cores.ALL
 
 
 def test_where_the_system_does_not_let_threads_be_moved_they_stay(kept_on_one_core, monkeypatch):
