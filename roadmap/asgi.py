@@ -30,7 +30,7 @@ from healthcheck.asgi import Receive, Scope, Send  # noqa: E402
 from roadmap.runs import streams  # noqa: E402
 from roadmap.server import assets, client, lifespan, memory, resources  # noqa: E402
 from roadmap.server.django_pages import DjangoPages, refusal_of  # noqa: E402
-from roadmap.server.refusals import Refusal, Telling  # noqa: E402
+from roadmap.server.refusals import LONGEST, Refusal, Telling  # noqa: E402
 from waitlist.lane import PATHS, Lane  # noqa: E402
 
 trusted_proxies = settings.TRUSTED_PROXIES
@@ -46,9 +46,12 @@ admins_files = ServeStaticASGI(
 )
 
 
-@functools.lru_cache(maxsize=1024)
 def destination(path: str) -> Callable[[Scope, Receive, Send], Awaitable[None]]:
-    """Who answers for a path."""
+    """Who answers for a path; what is kept must not be large."""
+    return kept_destination(path) if len(path) <= LONGEST else found_destination(path)
+
+
+def found_destination(path: str) -> Callable[[Scope, Receive, Send], Awaitable[None]]:
     if path in health.ROUTES:
         return health.application
     if path in PATHS:
@@ -60,6 +63,9 @@ def destination(path: str) -> Callable[[Scope, Receive, Send], Awaitable[None]]:
     if path.startswith(static_url):
         return admins_files
     return pages
+
+
+kept_destination = functools.lru_cache(maxsize=1024)(found_destination)
 
 
 class Site:
