@@ -25,6 +25,7 @@ CLASSES = (
 )
 RECENT = 60.0  # seconds for which a fault is news
 LINES = 10  # in the log, for each class and second
+LONGEST = 200  # letters of where something happened
 
 
 @dataclass
@@ -74,10 +75,11 @@ def record(fault: str, where: str, reason: object = "") -> None:
         f"{name} {m['used']} used, {m['idle']} idle, {m['waiting']} waiting of {m['max']}"
         for name, m in pools.measure_all().items()
     )
-    text = " ".join(str(reason).split()) or "-"
+    # On one line, whatever a path has in it.
+    place, text = " ".join(where.split())[:LONGEST], " ".join(str(reason).split()) or "-"
     more = f", and {unwritten} more before" if unwritten else ""
     level = logging.INFO if fault == "client_gone" else logging.WARNING
-    logger.log(level, "%s in %s: %s%s [%s]", fault, where, text, more, figures or "no pools")
+    logger.log(level, "%s in %s: %s%s [%s]", fault, place, text, more, figures or "no pools")
 
 
 def counts() -> dict[str, int]:

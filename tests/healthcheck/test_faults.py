@@ -4,7 +4,6 @@ import contextlib
 import os
 import shutil
 import signal
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,13 +14,13 @@ from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout, TooManyRequest
 
 from healthcheck import faults
 from roadmap.server.postgres import PrivatePostgres
+from tests import languages
 from tests.conftest import Database
 from tests.roadmap import ordinary_user
 from tests.service import free_port, wait_until
 from tests.temporary_postgres import temporary_postgres
 
 FULL = 8  # connections of a server that is easily filled; three are kept back for superusers
-GERMAN = Path("/usr/share/i18n/locales/de_DE")
 
 
 @pytest.fixture(scope="module")
@@ -125,21 +124,18 @@ def test_a_server_that_is_shutting_down_is_a_refusal(own_postgres: PrivatePostgr
     assert faults.classify(error) == "server_refused"
 
 
-@pytest.mark.parametrize("language", ["C", *(["de_DE.UTF-8"] if GERMAN.exists() else [])])
+@pytest.mark.parametrize("language", languages.LANGUAGES)
 def test_a_refusal_is_known_in_the_servers_own_language(
     language: str, open_folder: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    if language != "C":
-        make = ["localedef", "-i", "de_DE", "-f", "UTF-8", str(open_folder / language)]
-        subprocess.run(make, check=True, timeout=60)
-        monkeypatch.setenv("LOCPATH", str(open_folder))
+    languages.install(language, open_folder, monkeypatch)
     with (
         temporary_postgres(max_connections=FULL, settings={"lc_messages": language}) as server,
         filled(server),
     ):
         error = refusal(server.dsn())
     assert "FATAL" in str(error)
-    assert ("remaining connection slots" in str(error)) == (language == "C")
+    assert ("remaining connection slots" in str(error)) == (language == languages.ENGLISH)
     assert faults.classify(error) == "server_refused"
 
 
@@ -204,6 +200,15 @@ def test_a_closed_pool_has_lost_its_connections(database: Database):
     with pytest.raises(PoolClosed) as closed:
         pool.getconn()
     assert faults.classify(closed.value) == "connection_lost"
+
+
+def test_a_path_with_a_line_in_it_makes_no_line_of_its_own_in_the_log(caplog: pytest.LogCaptureFixture):
+    with caplog.at_level("INFO", "healthcheck.faults"):
+        faults.record("client_gone", "/x\n2026-01-01 CRITICAL all is lost" + "x" * 1000)
+    (line,) = caplog.messages
+    assert line.startswith("client_gone in /x 2026-01-01 CRITICAL all is lost")
+    assert "\n" not in line
+    assert len(line) < 500
 
 
 def test_djangos_wrapper_is_looked_through():
