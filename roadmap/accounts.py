@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 from django.conf import settings
 from django.contrib.auth import HASH_SESSION_KEY, SESSION_KEY, get_user
 from django.contrib.auth.models import User
-from django.contrib.sessions.backends.db import SessionStore
 from django.contrib.sessions.models import Session
 from django.db.models import Q
 from django.db.models.functions import Now
@@ -24,6 +23,7 @@ from django.utils import timezone
 
 from roadmap.errors import problem
 from roadmap.models import Token
+from roadmap.sessions import SessionStore
 
 PREFIX = "roadmap_"  # so that a token in the wrong place is known for what it is
 USED_AGAIN = timedelta(minutes=1)  # a token in use is written to at most this often
@@ -116,8 +116,8 @@ def sender_of(headers: Mapping[bytes, bytes]) -> Sender:
     if authorization is not None:
         return Sender(digest_in(authorization.decode("latin-1")), "")
     cookies = parse_cookie(headers.get(b"cookie", b"").decode("latin-1"))
-    session = cookies.get(settings.SESSION_COOKIE_NAME)
-    if not session:
+    session = SessionStore(cookies.get(settings.SESSION_COOKIE_NAME)).session_key
+    if session is None:
         raise BadToken
     return Sender("", session)
 

@@ -126,6 +126,7 @@ SECURE_CSP = {
     "form-action": [CSP.SELF],
 }
 X_FRAME_OPTIONS = "DENY"
+SESSION_ENGINE = "roadmap.sessions"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = PRODUCTION
 SECURE_HSTS_SECONDS = 31_536_000 if PRODUCTION else 0
 CSRF_FAILURE_VIEW = "roadmap.errors.csrf_failure"  # Django's own page has styles that the policy forbids

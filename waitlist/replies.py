@@ -134,7 +134,7 @@ class Reply:
 
     async def preflight(self) -> None:
         """Answer a browser that asks whether a page of another origin may join people."""
-        headers: list[Header] = [(b"content-length", b"0")]
+        headers: list[Header] = []
         if rules.cors_origin(self.request.headers):
             headers += [
                 (b"access-control-allow-methods", b"POST"),

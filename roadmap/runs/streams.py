@@ -72,8 +72,8 @@ async def answer(scope: Scope, receive: Receive, send: Send) -> None:
     path = PATH.fullmatch(scope["path"])
     assert path is not None  # noqa: S101  # nothing else is sent here
     headers = dict(scope["headers"])
-    host = headers.get(b"host", b"")
-    if len(host) > LONGEST or allowed_host(host) is None:
+    hosts = [value for name, value in scope["headers"] if name == b"host"]
+    if len(hosts) != 1 or len(hosts[0]) > LONGEST or allowed_host(hosts[0]) is None:
         raise Refused(400, "This site does not answer to that host name.")
     if scope["method"] != "GET":
         raise Refused(405, "This path does not take that method.", (b"allow", b"GET"))

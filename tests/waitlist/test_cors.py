@@ -55,6 +55,7 @@ def cors(answer: Answer) -> dict[str, str]:
 def test_an_allowed_origin_may_ask(web, origin):
     answer = preflight(web, origin)
     assert (answer.status, answer.body) == (204, b"")
+    assert "content-length" not in answer.headers, "which an answer of that status has not"
     assert cors(answer) == {
         "allow-origin": origin,
         "allow-methods": "POST",

@@ -76,6 +76,11 @@ def test_one_is_led_nowhere_else(client: Client, anna: User, target: str) -> Non
     assert answer["Location"] == "/roadmaps/"
 
 
+def test_a_cookie_that_names_no_session_is_as_good_as_none(client: Client) -> None:
+    answer = client.get("/roadmaps/", HTTP_COOKIE='sessionid="aaaaaaaa\\000"')  # a NUL
+    assert (answer.status_code, answer["location"]) == (302, "/accounts/login/?next=/roadmaps/")
+
+
 def test_signing_out_takes_a_post_and_ends_the_session(signed_in: Client) -> None:
     assert signed_in.get("/accounts/logout/").status_code == 405
     assert signed_in.get("/roadmaps/").status_code == 200

@@ -61,7 +61,8 @@ def test_who_says_not_who_they_are_is_told_so_at_once(web, roadmap_id, token, da
     async def ask() -> None:
         opening = await open_many(web, roadmap_id, token, 10)
         began = time.monotonic()
-        for headers in ({}, {"Authorization": "Basic YTpi"}, {"Cookie": "theme=dark"}):
+        cookies = ("theme=dark", 'sessionid="aaaaaaaa\\000"')  # a NUL, which PostgreSQL would not take
+        for headers in ({}, {"Authorization": "Basic YTpi"}, *({"Cookie": cookie} for cookie in cookies)):
             answer = await asyncio.to_thread(web.get, path, headers=headers)
             assert answer.status_code == 401
             assert answer.json()["status"] == 401
