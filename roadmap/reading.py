@@ -58,6 +58,11 @@ def has_lesson(concept: Concept) -> bool:
     return bool(concept.has_lesson)  # type: ignore[attr-defined]  # an annotation
 
 
+def lesson_of(concept: Concept) -> str | None:
+    """None where the outline has just been replaced."""
+    return Concept.objects.filter(pk=concept.pk).values_list("lesson", flat=True).first()
+
+
 def links_of(roadmap_id: uuid.UUID) -> dict[str, str]:
     itself = reverse("api_roadmap", args=[roadmap_id])
     paths = {name: "export.md" if name == "export" else name for name in LINKS}

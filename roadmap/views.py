@@ -263,12 +263,15 @@ def lesson(request: HttpRequest, roadmap_id: uuid.UUID, number: int) -> HttpResp
     if not 1 <= number <= len(concepts):
         raise Http404
     concept = concepts[number - 1]
+    text = reading.lesson_of(concept)
+    if text is None:
+        raise Http404
     numbers = {other.pk: other for other in concepts}
     context = {
         "roadmap": roadmap,
         "concept": concept,
         "count": len(concepts),
-        "text": to_html(concept.lesson),
+        "text": to_html(text),
         "resources": [one for one in concept.resources if is_web_address(one["url"])],
         "needs": [numbers[before.pk] for before in concept.prerequisites.all()],
         "leads_to": [other for other in concepts if concept in other.prerequisites.all()],

@@ -3,6 +3,7 @@
 import re
 
 from roadmap.runs.authors.base import (
+    AuthorError,
     Brief,
     Concept,
     Lesson,
@@ -57,6 +58,8 @@ class Catalogue:
         usage: Usage | None = None,
     ) -> Outline:
         """Made anew from the topic and all of the feedback, so `previous` and `problems` change nothing."""
+        if understanding.get("name") not in topics():  # a model's, which is no longer set
+            understanding = await self.understand(brief)
         topic = topics()[understanding["name"]]
         edition = Edition(topic.outline)
         for text in feedback:
@@ -76,7 +79,8 @@ class Catalogue:
         for topic in topics().values():  # a key is in one topic only
             if concept_key in topic.resources:
                 return Lesson(markdown=topic.lesson(concept_key), resources=topic.resources[concept_key])
-        raise KeyError(concept_key)
+        # A model's outline, and the model is no longer set.
+        raise AuthorError("The built-in catalogue has no lesson for this concept.")
 
 
 class Edition:

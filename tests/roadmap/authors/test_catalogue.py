@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from roadmap.runs.authors.base import Brief, Outline
+from roadmap.runs.authors.base import AuthorError, Brief, Outline, UnknownGoal
 from roadmap.runs.authors.catalogue import Catalogue
 from roadmap.runs.authors.check import problems
 from roadmap.runs.authors.topics import topics
@@ -131,6 +131,22 @@ def test_the_lesson_is_that_of_the_concept() -> None:
     text, urls = asyncio.run(written())
     assert text.startswith("A join puts rows of two tables together")
     assert "https://selectstarsql.com/" in urls
+
+
+def test_what_a_model_has_begun_it_goes_on_with_as_far_as_it_can() -> None:
+    """The model is no longer set: its understanding and its concepts are none of the catalogue's."""
+    concept = SQL.concepts[0].model_copy(update={"key": "a-models"})
+    models = SQL.model_copy(update={"stages": [SQL.stages[0].model_copy(update={"concepts": [concept]})]})
+
+    async def go_on() -> Outline:
+        author, understanding = Catalogue(), {"topic": "as the model has it"}
+        with pytest.raises(AuthorError, match="no lesson for this concept"):
+            await author.lesson(Brief(goal="SQL"), models, "a-models")
+        with pytest.raises(UnknownGoal):
+            await author.outline(Brief(goal="knitting"), understanding, ["less"], models, [])
+        return await author.outline(Brief(goal="SQL"), understanding, [], models, [])
+
+    assert asyncio.run(go_on()).stages == SQL.stages
 
 
 def test_after_many_remarks_the_summary_tells_of_the_last_ones() -> None:
