@@ -6,13 +6,13 @@ from datetime import datetime
 from typing import Any
 
 import psycopg
-from django.db import connection
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import CheckpointTuple
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from psycopg_pool import PoolTimeout
 
 from roadmap import checkpointer
+from roadmap.server import threads
 
 MOST = 200  # steps, the newest
 SECONDS = 3.0  # that they may take to read, which is less than a page has
@@ -54,7 +54,7 @@ def steps(thread_id: str) -> list[Step]:
     try:
         checkpointer.pool()
         # This thread waits for another connection than its own: give that one back meanwhile.
-        connection.close()
+        threads.give_back()
         found = checkpointer.ask(read, SECONDS)
     except (checkpointer.NotOpen, TimeoutError, PoolTimeout, psycopg.Error) as error:
         raise Unreadable(str(error) or f"There was no answer within {SECONDS:g} seconds.") from None

@@ -6,12 +6,16 @@ is harmless: a heartbeat twice, a second worker registered that nobody waits for
 on, which the rescue finds.
 """
 
+import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from procrastinate import PsycopgConnector
 
-from roadmap.runs.patience import patiently
+from roadmap.runs.patience import PAUSE, patiently
+
+logger = logging.getLogger(__name__)
 
 
 class PatientConnector(PsycopgConnector):
@@ -38,4 +42,10 @@ class PatientConnector(PsycopgConnector):
     async def listen_notify(self, on_notification: Any, channels: Iterable[str]) -> None:
         names = list(channels)
         listen = super().listen_notify
-        await patiently("the jobs listener", lambda: listen(on_notification, names))
+        while True:
+            try:
+                await patiently("the jobs listener", lambda: listen(on_notification, names))
+            except Exception:
+                # Whatever it is, it may pass; meanwhile jobs are found without being told of.
+                logger.exception("the jobs listener broke off; it begins again")
+            await asyncio.sleep(PAUSE)

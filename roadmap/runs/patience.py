@@ -1,6 +1,7 @@
 """Going on through faults of connections: a cut costs a retry, an outage of any length a wait.
 
-So does a transaction that the server ended in favour of another: a deadlock, or a conflict.
+So does a transaction that the server ended in favour of another, a deadlock or a conflict, and one that it would not
+begin, since another server takes its place.
 """
 
 import asyncio
@@ -45,8 +46,11 @@ async def patiently[T](where: str, work: Callable[[], Awaitable[T]], still: Stil
 
 
 def gave_way(error: Exception) -> bool:
-    """Whether the server ended a transaction in favour of another, which is no fault of a connection."""
-    wanted = errors.DeadlockDetected | errors.SerializationFailure
+    """Whether the server ended a transaction in favour of another, or itself gives way to another server.
+
+    Neither is a fault of the connection.
+    """
+    wanted = errors.DeadlockDetected | errors.SerializationFailure | errors.ReadOnlySqlTransaction
     return isinstance(error, wanted) or isinstance(
         error.__cause__, wanted
     )  # as it is, or in Django's or procrastinate's

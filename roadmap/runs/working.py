@@ -25,9 +25,21 @@ POLL_BESIDE = 1.0  # seconds between two looks for what is to be done beside the
 MOST_BESIDE = 4  # jobs beside the runs at once; a mail server may hang
 GRACE = 5.0  # seconds that runs have to come to an end when the process ends; the rest goes on elsewhere
 STOP = 10.0  # seconds for all that; a database that is away is waited for no longer
+CANCEL_AGAIN = 1.0  # seconds between two cancels of what does not end
 FORGET = 3600.0  # seconds after which a worker that ended without a word is no longer listed
 
 logger = logging.getLogger(__name__)
+
+
+class BeatingWorker(Worker):
+    """One whose heart goes on: a worker without a heartbeat is taken for dead, while it fetches more jobs."""
+
+    async def _update_heartbeat(self) -> None:
+        while True:
+            try:
+                await super()._update_heartbeat()
+            except Exception:
+                logger.exception("a heartbeat failed; the next is in %g s", HEARTBEAT)
 
 
 @contextlib.asynccontextmanager
@@ -42,7 +54,7 @@ async def working(pool: AsyncConnectionPool, threads: Threads, runs: int) -> Asy
 
     def new_worker(queue: str) -> Worker:
         beside = queue == BESIDE
-        return Worker(
+        return BeatingWorker(
             own,
             queues=[queue],
             concurrency=MOST_BESIDE if beside else runs,
@@ -80,7 +92,9 @@ async def working(pool: AsyncConnectionPool, threads: Threads, runs: int) -> Asy
         # Whoever still waits for a connection hears that there will be none.
         await pool.close()
         await checkpointer.pool().close()
+        # Procrastinate waits for its jobs again after a cancel, and psycopg for its server.
+        while left := [task for task in (*work, looks) if not task.done()]:
+            for task in left:
+                task.cancel()
+            await asyncio.wait(left, timeout=CANCEL_AGAIN)
         await threads.close()
-        for task in work:
-            task.cancel()
-        await asyncio.gather(*work, looks, return_exceptions=True)

@@ -18,6 +18,7 @@ from typing import Any, cast
 import psycopg
 from django.db import close_old_connections, connections
 from django.db.backends.postgresql.base import DatabaseWrapper
+from psycopg_pool import PoolClosed
 
 from healthcheck import faults
 
@@ -28,6 +29,9 @@ WEIGHT = 0.03  # of the newest job in the average: a pause that eight of them sh
 USUAL = 0.05  # seconds that a job is taken to need before any has ended
 CANCEL_TIMEOUT = 2.0  # seconds that one request to cancel a query may take
 CANCEL_AGAIN = 0.5  # seconds until the next, for work that goes on to another query
+
+
+_job: contextvars.ContextVar["Job"] = contextvars.ContextVar("job")
 
 
 class Full(Exception):
@@ -57,6 +61,7 @@ class Job:
 
     def run(self) -> Any:
         """In the thread: work, and give the connection back."""
+        _job.set(self)
         with self._connection_is_ours:
             self._wrapper = connections["default"]
         result: Any = None
@@ -67,6 +72,11 @@ class Job:
                 self._wrapper = None
             self.after(result)
         return result
+
+    def give_back(self) -> None:
+        """In the thread, before the work has ended: no cancel must reach who has the connection next."""
+        with self._connection_is_ours:
+            connections["default"].close()
 
     def cancel_query(self) -> None:
         """Stop what the server is doing for this job; in another thread, since it asks the server.
@@ -87,6 +97,11 @@ class Job:
                 faults.record(faults.classify(error) or "connection_lost", "a cancel", error)
 
 
+def give_back() -> None:
+    """In a job: give its connection back while it works on; the next query takes another."""
+    _job.get().give_back()
+
+
 class Threads:
     """The threads of one process, for the event loop that makes it."""
 
@@ -99,6 +114,7 @@ class Threads:
         self._began = 0.0  # the sum of the times at which those that run have begun
         self._usual = USUAL  # seconds that a job takes, as a moving average
         self._cancels: set[asyncio.Task[None]] = set()
+        self._closed = False
 
     def gauge(self) -> dict[str, int]:
         return {"max": self.size, "busy": len(self._running), "waiting": len(self._waiting)}
@@ -109,31 +125,39 @@ class Threads:
         after: Callable[[Any], None] = lambda _: close_old_connections(),
         *,
         must: bool = False,
+        ahead: bool = False,
     ) -> Job:
         """Give work to a thread, now or when one is free; `job.done` has the outcome, `Full` among them.
 
         Args:
             must: never refuse, because the caller has been answered in part already.
+            ahead: before all that wait.
 
         Raises:
             Full: it would have to wait too long.
+            PoolClosed: the process ends.
         """
+        if self._closed:
+            raise PoolClosed("the process ends, and its threads take no more work")
         if not must and self.are_full():
             raise Full
         job = Job(work, after, must=must)
         if len(self._running) < self.size:
             self._start(job)
+        elif ahead:
+            self._waiting.appendleft(job)
         else:
             self._waiting.append(job)
         return job
 
-    async def do[T](self, work: Callable[[], T], *, must: bool = False) -> T:
+    async def do[T](self, work: Callable[[], T], *, must: bool = False, ahead: bool = False) -> T:
         """The outcome of work in a thread; if the caller is cancelled, it is left as `leave` has it.
 
         Raises:
             Full: there is no thread in time.
+            PoolClosed: the process ends.
         """
-        job = self.submit(work, must=must)
+        job = self.submit(work, must=must, ahead=ahead)
         try:
             await asyncio.wait({job.done})
         except asyncio.CancelledError:
@@ -162,12 +186,15 @@ class Threads:
             task.add_done_callback(self._cancels.discard)
 
     async def close(self) -> None:
-        """Wait for what runs; what waits for a thread or for a connection gets none any more."""
+        """Stop what asks the server and wait for all that runs; what waits for a thread or a connection gets none."""
+        self._closed = True
         for job in [*self._waiting]:
             self.leave(job)
         # Not `close_pool`: the next thread would make itself a new one, and wait for that.
         if pool := cast(DatabaseWrapper, connections["default"]).pool:
             await asyncio.to_thread(pool.close)
+        for job in [*self._running]:
+            self.leave(job)
         await asyncio.to_thread(self._executor.shutdown)
 
     def _expected_wait(self) -> float:

@@ -217,6 +217,28 @@ def test_sigterm_ends_a_server_whose_database_hangs_within_gunicorns_grace(start
     )
 
 
+def test_a_server_that_is_told_to_end_stops_what_its_pages_still_ask(start, database):
+    web = start("web", database, DJANGO_SETTINGS_MODULE="tests.slow_settings", PAGE_DEADLINE="60")
+
+    async def ask_and_end() -> None:
+        async with Client(web.url) as client:
+            asking = asyncio.create_task(client.request("GET", "/slow/query?seconds=60"))
+            await asyncio.to_thread(wait_until, lambda: sleeping(database), 5, "the query runs")
+            web.process.send_signal(signal.SIGTERM)
+            await asyncio.wait({asking})
+
+    started = time.monotonic()
+    run(ask_and_end())
+    assert web.stop() == 0
+    assert time.monotonic() - started < 18, "before gunicorn would have killed it"
+    wait_until(lambda: not sleeping(database), 1, "nothing is left of the query")
+
+
+def sleeping(database) -> bool:
+    statement = "SELECT 1 FROM pg_stat_activity WHERE datname = %s AND query LIKE 'SELECT pg_sleep%%'"
+    return bool(query(database.superuser_url, statement, database.name))
+
+
 def with_children(pid: int) -> list[int]:
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     return [pid, *map(int, children)]
