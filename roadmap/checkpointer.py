@@ -102,11 +102,13 @@ def ask[T](question: Callable[[AsyncPostgresSaver], Coroutine[Any, Any, T]], sec
 def prune(kept: str, parameters: list[Any]) -> None:
     """Delete all checkpoints but those of the threads that are kept; through the ORM, on the caller's connection.
 
+    The checkpoints themselves go first: a thread that loses only them begins anew, without what they name it breaks.
+
     Args:
         kept: a query for their ids. It is asked within each statement, so that no thread that begins meanwhile is lost.
     """
     with orm.cursor() as cursor:
-        for table in ("checkpoint_writes", "checkpoint_blobs", "checkpoints"):
+        for table in ("checkpoints", "checkpoint_blobs", "checkpoint_writes"):
             cursor.execute(f"DELETE FROM {table} WHERE thread_id NOT IN ({kept})", parameters)  # noqa: S608  # constants
 
 

@@ -8,6 +8,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 
 from healthcheck import faults
+from roadmap.runs.patience import gave_way
 from roadmap.server.django_pages import LEFT
 
 PROBLEM = "application/problem+json"
@@ -30,12 +31,15 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """A fault of a connection is a 503 that says when to come back; anything else is our mistake."""
+    """A fault of a connection, or of what came in between, is a 503 that says when to come back.
+
+    Anything else is our mistake.
+    """
     error = sys.exception()
     fault = faults.classify(error) if error else None
-    if fault is None:
+    if fault is None and not (isinstance(error, Exception) and gave_way(error)):
         return answer(request, 500)
-    if not request.scope.get(LEFT):  # type: ignore[attr-defined]  # else it is counted already, as what it is
+    if fault and not request.scope.get(LEFT):  # type: ignore[attr-defined]  # else it is counted already, as what it is
         faults.record(fault, request.path, error)
     response = answer(request, 503)
     response["Retry-After"] = "1"

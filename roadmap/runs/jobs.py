@@ -5,38 +5,36 @@ rolls back, in web and worker alike. The worker therefore gets a connector of it
 under `replace_connector` its tasks would queue on that one, outside every transaction.
 """
 
-import contextlib
 import uuid
 from datetime import datetime, timedelta
 
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import connection
 from django.db.models import QuerySet
 from django.utils import timezone
 from procrastinate import JobContext
 from procrastinate.contrib.django import app
 from procrastinate.contrib.django.models import ProcrastinateJob
-from procrastinate.exceptions import AlreadyEnqueued
 
-from roadmap.models import UNFINISHED, Roadmap, Start, State
+from roadmap.models import AT_WORK, Roadmap, Start, State
 from roadmap.server.threads import Threads
 
 RUNS = "default"
 BESIDE = "beside"  # the queue of what must not wait until a run has ended
 
+# A run that ended well needs its checkpoints no more; one at work needs them, however long nobody could go on with it;
+# the others keep theirs for a while.
 THREADS = """
     SELECT id || ':' || generation FROM roadmap_roadmap
-     WHERE state = ANY(%s) AND updated_at > now() - make_interval(days => %s)
+     WHERE state = ANY(%s) OR state = ANY(%s) AND updated_at > now() - make_interval(days => %s)
 """
-# A run that ended well needs its checkpoints no more; the others keep theirs for a while.
-KEPT = [*UNFINISHED, State.FAILED]
 DAY = timedelta(days=1)  # for which the start of a roadmap counts
 
 HEARTBEATS = "SELECT id, last_heartbeat FROM procrastinate_workers"
 DOING = "SELECT id FROM procrastinate_jobs WHERE status = 'doing' AND worker_id = ANY(%s)"
-# Two who look at once must not both queue a job for one roadmap.
+# Two who look at once must not both queue a job for one roadmap, nor two jobs that prune.
 TURN = "SELECT pg_try_advisory_xact_lock(%s)"
-LOCK = 7_326_002  # any number that nobody else uses as an advisory lock
+RESCUING, PRUNING = 7_326_002, 7_326_003  # any numbers that nobody else uses as advisory locks
 LOST = """
     SELECT id, task_name = 'password_mail' AND attempts < %s FROM procrastinate_jobs
      WHERE status = 'doing' AND (worker_id = ANY(%s) OR worker_id IS NULL OR id = ANY(%s))
@@ -62,7 +60,7 @@ async def run(context: JobContext, roadmap_id: str) -> None:
     )
 
 
-@app.task(name="prune", queue=BESIDE, lock="prune", queueing_lock="prune", pass_context=True)
+@app.task(name="prune", queue=BESIDE, lock="prune", pass_context=True)
 async def prune(context: JobContext) -> None:
     """Delete the checkpoints that nobody will need, and jobs that ended long ago."""
     threads: Threads = context.additional_context["threads"]
@@ -77,7 +75,7 @@ def prune_rows() -> None:
     from roadmap import checkpointer
 
     Start.objects.filter(at__lt=timezone.now() - DAY).delete()
-    checkpointer.prune(THREADS, [KEPT, settings.CHECKPOINT_DAYS])
+    checkpointer.prune(THREADS, [[*AT_WORK], [State.REVIEW, State.FAILED], settings.CHECKPOINT_DAYS])
 
 
 def queue(roadmap_id: uuid.UUID) -> None:
@@ -97,9 +95,11 @@ def queue_pruning() -> None:
 
     One that waits already does for all; should it be too early for this one, the next is not: `roadmap.runs.rescue`
     queues one again and again. Procrastinate's own periodic jobs would keep an ORM connection for good: they are queued
-    on Django's, in a thread that nobody tidies up.
+    on Django's, in a thread that nobody tidies up. Its `queueing_lock` would not do: it reads the server's message to
+    know that one waits, and breaks the caller's transaction where that is not in English.
     """
-    with contextlib.suppress(AlreadyEnqueued), transaction.atomic():
+    waiting = ProcrastinateJob.objects.filter(task_name="prune", status="todo")
+    if take_turn(PRUNING) and not waiting.exists():
         prune.defer()
 
 
@@ -112,10 +112,10 @@ def look_at_workers(own: list[int]) -> tuple[dict[int, datetime], set[int]]:
         return heartbeats, {job_id for (job_id,) in cursor.fetchall()}
 
 
-def rescue_turn() -> bool:
-    """Whether this is the one that may rescue, until its transaction ends."""
+def take_turn(lock: int) -> bool:
+    """Whether this is the one that may do what the lock is for, until its transaction ends."""
     with connection.cursor() as cursor:
-        cursor.execute(TURN, [LOCK])
+        cursor.execute(TURN, [lock])
         return bool(cursor.fetchone()[0])
 
 

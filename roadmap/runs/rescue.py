@@ -72,7 +72,7 @@ class Rescue:
         for roadmap_id in queued:
             logger.warning("roadmap %s had no living job; it has a new one", roadmap_id)
         if time.monotonic() - self._pruned > PRUNING:
-            await self._in_thread(jobs.queue_pruning)
+            await self._in_thread(transaction.atomic(jobs.queue_pruning))
             self._pruned = time.monotonic()
 
     def _dead(self, heartbeats: dict[int, datetime]) -> list[int]:
@@ -87,18 +87,23 @@ class Rescue:
         return [worker for worker, (_, since) in self._seen.items() if now - since >= SILENCE]
 
     async def _in_thread(self, work: Any, *arguments: Any) -> Any:
-        return await self.threads.do(lambda: work(*arguments), must=True)
+        return await self.threads.do(lambda: work(*arguments), must=True, ahead=True)
 
 
 def rescue(dead: list[int], lost: list[int]) -> list[Any]:
     """End the jobs of dead workers and those lost, and queue one for each roadmap at work that has none.
 
-    One whose jobs are lost again and again is given up, before it ends the other runs' workers for ever.
+    One whose jobs are lost again and again is given up, before it ends the other runs' workers for ever. Jobs are
+    ended in a transaction of their own: who cancels a roadmap holds its row and waits for its job's, and nobody must
+    do the opposite.
     """
     with transaction.atomic():
-        if not jobs.rescue_turn():
+        if not jobs.take_turn(jobs.RESCUING):
             return []
         jobs.end_lost(dead, lost)
+    with transaction.atomic():
+        if not jobs.take_turn(jobs.RESCUING):
+            return []
         queued = []
         for roadmap_id, losses in jobs.without_one(Roadmap.objects.at_work()).values_list("pk", "losses"):
             if losses >= MOST_LOSSES:
