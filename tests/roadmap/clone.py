@@ -69,7 +69,8 @@ class MakeRun:
         self._log = clone.parent / f"{clone.name} {port}.log"
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(
-                ["make", "run"],
+                # In a terminal; whatever started the tests may have it ignored.
+                ["env", "--default-signal=INT,HUP", "make", "run"],
                 cwd=clone,
                 env=self._environment,
                 stdin=subprocess.DEVNULL,

@@ -45,6 +45,7 @@ def joined_found_and_exported(run: MakeRun) -> None:
     assert run.command("check_pools").returncode in (0, 1)
 
 
+@pytest.mark.alone
 def test_from_nothing(open_folder: Path, run: Callable[..., MakeRun]) -> None:
     """Virtual environment, requirements, database, page: all of it, within a minute."""
     probe = ["download", "--no-deps", "--no-cache-dir", "--dest", str(open_folder / "probe"), "sqlparse"]
