@@ -1,5 +1,6 @@
 """What an error looks like: a page for people, a problem document for programs."""
 
+import logging
 import sys
 from http import HTTPStatus
 from typing import Any
@@ -12,6 +13,8 @@ from roadmap.runs.patience import gave_way
 from roadmap.server.django_pages import LEFT
 
 PROBLEM = "application/problem+json"
+
+logger = logging.getLogger(__name__)
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
@@ -36,14 +39,16 @@ def server_error(request: HttpRequest) -> HttpResponse:
     Anything else is our mistake.
     """
     error = sys.exception()
-    fault = faults.classify(error) if error else None
-    if fault is None and not (isinstance(error, Exception) and gave_way(error)):
+    if fault := faults.classify(error) if error else None:
+        if not request.scope.get(LEFT):  # type: ignore[attr-defined]  # else it is counted already, as what it is
+            faults.record(fault, request.path, error)
+    elif isinstance(error, Exception) and gave_way(error):
+        logger.warning("%r gave way: %s", request.path, " ".join(str(error.__cause__ or error).split()))
+    else:
         return answer(request, 500)
-    if fault and not request.scope.get(LEFT):  # type: ignore[attr-defined]  # else it is counted already, as what it is
-        faults.record(fault, request.path, error)
     response = answer(request, 503)
     response["Retry-After"] = "1"
-    # The fault has its line in the log; Django's would add a traceback to each.
+    # It has its line in the log; Django's would add a traceback to each.
     response._has_been_logged = True  # type: ignore[attr-defined]
     return response
 

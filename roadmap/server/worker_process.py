@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 from collections.abc import AsyncIterator, Iterator
 
 import uvicorn
@@ -15,6 +16,8 @@ from healthcheck import views as health
 from roadmap.runs.working import working
 from roadmap.server import resources
 from roadmap.server.cores import Together
+
+LAST = 20.0  # seconds for a process that was told to end; longer than its work has to come to an end
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +51,17 @@ async def run(number: int = 0, parent: int | None = None) -> None:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(ended.wait(), 1)
             together.look()
+        # A server that hangs is waited for without end, by psycopg's and LangGraph's clean-up, and in threads.
+        force = threading.Timer(LAST, end_by_force)
+        force.daemon = True
+        force.start()
     logger.info("worker %d has ended", os.getpid())
+
+
+def end_by_force() -> None:
+    """As a kill would, which every run survives."""
+    logger.warning("worker %d did not end in %g s, and is ended; its runs go on elsewhere", os.getpid(), LAST)
+    os._exit(0)
 
 
 class HealthServer(uvicorn.Server):

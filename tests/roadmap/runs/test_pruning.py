@@ -15,7 +15,10 @@ KEPT = {
     ("failed", 15, 0): False,
     ("review", 13, 0): True,
     ("review", 15, 0): False,
+    ("queued", 15, 0): True,  # at work, however long nothing could be done for it
+    ("drafting", 15, 0): True,
     ("writing", 0, 0): True,
+    ("writing", 15, 0): True,
     ("writing", 0, 1): False,  # of a generation that is not the roadmap's
     ("ready", 0, 0): False,
     ("ready_with_gaps", 0, 0): False,
