@@ -2,17 +2,19 @@
 
 `AsyncPostgresSaver` takes one lock around everything that it does, so a saver that all runs share does one
 operation at a time, however large the pool. A saver costs nothing: each run gets its own, over the shared pool.
+
+LangGraph takes as long to import as Django; the web and most commands never need it.
 """
+
+from __future__ import annotations
 
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Coroutine
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.db import connection as orm
-from langgraph.checkpoint.postgres import PostgresSaver
-from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from psycopg import AsyncConnection, connect
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool
@@ -20,6 +22,9 @@ from psycopg_pool import AsyncConnectionPool
 from healthcheck import pools
 from healthcheck.connecting import connection_kwargs
 from healthcheck.heal import acheck_and_heal, acheck_if_idle
+
+if TYPE_CHECKING:
+    from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 
 Pool = AsyncConnectionPool[AsyncConnection[DictRow]]
 
@@ -79,6 +84,8 @@ def saver() -> AsyncPostgresSaver:
     Raises:
         NotOpen: outside `opened()`.
     """
+    from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
+
     return AsyncPostgresSaver(pool())
 
 
@@ -114,5 +121,7 @@ def prune(kept: str, parameters: list[Any]) -> None:
 
 def make_tables() -> None:
     """Make the saver's tables, or bring them up to date; on a connection of its own, as a command has it."""
+    from langgraph.checkpoint.postgres import PostgresSaver
+
     with connect(**connection_kwargs(**_SAVERS)) as connection:
         PostgresSaver(connection).setup()

@@ -1,18 +1,22 @@
 """A run's checkpoints, step by step, for staff: read through the web's own checkpointer pool."""
 
+from __future__ import annotations
+
 import json
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psycopg
-from langchain_core.runnables import RunnableConfig
-from langgraph.checkpoint.base import CheckpointTuple
-from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from psycopg_pool import PoolTimeout
 
 from roadmap import checkpointer
 from roadmap.server import threads
+
+if TYPE_CHECKING:
+    from langchain_core.runnables import RunnableConfig
+    from langgraph.checkpoint.base import CheckpointTuple
+    from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 
 MOST = 200  # steps, the newest
 SECONDS = 3.0  # that they may take to read, which is less than a page has
