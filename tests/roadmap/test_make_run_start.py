@@ -16,6 +16,7 @@ pytestmark = pytest.mark.long
 COLD, WARM = 60.0, 3.0  # seconds to the first page, by contract
 
 
+@pytest.mark.alone
 def test_the_second_time_it_is_there_within_3_seconds_with_the_same_data(
     clone: Path, run: Callable[..., MakeRun]
 ) -> None:

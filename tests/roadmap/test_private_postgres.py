@@ -132,14 +132,15 @@ def test_an_interrupted_initdb_is_begun_anew(private_postgres: Callable[..., Pri
 
 
 @pytest.mark.parametrize(
-    "other",
+    ("other", "state"),
     [
-        pytest.param("sleep 60 & echo $!; wait", id="another program's"),
-        pytest.param("sleep 0 & echo $!; exec sleep 60", id="a dead one's that nobody waits for"),
+        pytest.param("sleep 60 & echo $!; wait", "S", id="another program's"),
+        # It ends when its parent is no shell any more, which would wait for it.
+        pytest.param("sleep 1 & echo $!; exec sleep 60", "Z", id="a dead one's that nobody waits for"),
     ],
 )
 def test_after_a_crash_the_process_number_in_its_files_is_not_in_the_way(
-    private_postgres: Callable[..., PrivatePostgres], other: str
+    private_postgres: Callable[..., PrivatePostgres], other: str, state: str
 ) -> None:
     one = private_postgres()
     one.start()
@@ -155,11 +156,13 @@ def test_after_a_crash_the_process_number_in_its_files_is_not_in_the_way(
     ) as shell:
         assert shell.stdout is not None
         pid = shell.stdout.readline().strip()
+        stat = Path(f"/proc/{pid}/stat")
+        wait_until(lambda: stat.read_text().rpartition(")")[2].split()[0] == state, 10, f"it is {state}")
         for file in (one.folder / "data" / "postmaster.pid", one.socket_folder / ".s.PGSQL.5432.lock"):
             file.write_text(file.read_text().replace(crashed, pid, 1))
         one.start()
         assert ask(one.dsn(), "SELECT 1") == 1
-        assert Path(f"/proc/{pid}").exists()
+        assert stat.exists()
         os.killpg(shell.pid, signal.SIGKILL)
 
 

@@ -102,11 +102,13 @@ def test_a_slow_body_is_given_up_at_the_deadline(path, chunked, web):
 async def leave(port: int, *pieces: bytes, abort: bool) -> None:
     """Send, and go away without waiting for an answer."""
     _, writer = await asyncio.open_connection("127.0.0.1", port)
-    for piece in pieces:
-        writer.write(piece)
-    await writer.drain()
-    await asyncio.sleep(0.05)
-    writer.transport.abort() if abort else writer.close()
+    try:
+        for piece in pieces:
+            writer.write(piece)
+        await writer.drain()
+        await asyncio.sleep(0.05)
+    finally:
+        writer.transport.abort() if abort else writer.close()
 
 
 @pytest.mark.parametrize("abort", [False, True], ids=["closed", "reset"])

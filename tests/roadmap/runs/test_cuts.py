@@ -88,7 +88,7 @@ def test_the_database_away_for_60_s_while_20_runs_are_at_work(start, model, asks
 
 def test_a_worker_stopped_while_the_database_is_away_ends(start, model, asks, own_postgres, own_database):
     model.settings(delay=0.5)
-    worker = start("worker", own_database, **asks)
+    worker = start("worker", own_database, **asks, ORM_THREADS="1")
     with Desk(own_database, **asks) as desk:
         roadmaps = [desk.start(goal=f"goal {number}") for number in range(20)]
         for roadmap_id in roadmaps[:10]:
@@ -97,11 +97,13 @@ def test_a_worker_stopped_while_the_database_is_away_ends(start, model, asks, ow
     wait_until(lambda: model.asked()["steps"].get("lesson", 0) > 5, 20, "lessons are being written")
     own_postgres.stop("immediate")
 
-    def all_are_waited_for() -> bool:
+    def everything_waits() -> bool:
         health = worker.health()
-        return health["threads"]["waiting"] and all(pool["waiting"] for pool in health["pools"].values())
+        return health["threads"]["waiting"] and all(
+            health["pools"][pool]["waiting"] for pool in ("orm", "checkpointer")
+        )
 
-    wait_until(all_are_waited_for, 20, "all pools and threads are waited for")
+    wait_until(everything_waits, 20, "threads and connections are waited for")
     began = time.monotonic()
     assert worker.stop() == 0
     assert time.monotonic() - began < 20
