@@ -7,7 +7,10 @@ refused then, so that what is answered is answered fast.
 """
 
 import asyncio
+import contextlib
 import contextvars
+import os
+import socket
 import threading
 import time
 from collections import deque
@@ -92,9 +95,21 @@ class Job:
                 connection.cancel_safe(timeout=CANCEL_TIMEOUT)
             except psycopg.errors.CancellationTimeout:
                 # It may still arrive, whenever that is: nobody else may have this connection.
-                connection.close()
+                cut(connection)
             except psycopg.OperationalError as error:
                 faults.record(faults.classify(error) or "connection_lost", "a cancel", error)
+
+
+def cut(connection: psycopg.Connection[Any]) -> None:
+    """End a connection that another thread waits for, which hears of it.
+
+    Closed, its descriptor would be the next connection's, and the other thread would wait for that one's data.
+    """
+    with (
+        contextlib.suppress(OSError, psycopg.OperationalError),  # it has ended by itself
+        socket.socket(fileno=os.dup(connection.fileno())) as same,
+    ):
+        same.shutdown(socket.SHUT_RDWR)
 
 
 def give_back() -> None:
