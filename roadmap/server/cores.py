@@ -4,7 +4,8 @@ Only one of them runs Python at a time. On several cores they hand Python's lock
 second, and each time the next one has to be woken there first: without this, a fifth fewer pages are answered, and a
 third fewer while others are refused; and a busy worker leaves the other cores to the web. The kernel chooses the core:
 every second the threads are let go for a moment, and then kept where it has put the event loop. What needs no lock may
-leave: `everywhere`.
+leave: `everywhere`. An event loop that works alone, as joins have it, stays free: nobody else wants the lock, and one
+core it would share with the database while others are idle.
 """
 
 import asyncio
@@ -16,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 BUSY = 0.3  # of a core; with less to do, the threads seldom want the lock at the same time
+BESIDE = 0.1  # of a core, that the threads beside the event loop use of it
 LET_GO = 0.02  # seconds in which the kernel may choose
 
 ALL: set[int] = os.sched_getaffinity(0) if sys.platform == "linux" else set()
@@ -29,12 +31,14 @@ class Together:
         self._gathered = False
         self._looked = time.monotonic()
         self._used = time.process_time()
+        self._used_beside = self._used - time.thread_time()
 
     def look(self) -> None:
         """To be called about every second, by the event loop."""
         now, used = time.monotonic(), time.process_time()
-        busy = used - self._used >= BUSY * (now - self._looked)
-        self._looked, self._used = now, used
+        beside, seconds = used - time.thread_time(), now - self._looked
+        busy = used - self._used >= BUSY * seconds and beside - self._used_beside >= BESIDE * seconds
+        self._looked, self._used, self._used_beside = now, used, beside
         if self._gathered:
             # Without a descriptor left for the list, the next look tries again.
             with contextlib.suppress(OSError):

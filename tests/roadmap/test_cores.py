@@ -4,6 +4,7 @@ import asyncio
 import os
 import resource
 import time
+from pathlib import Path
 
 import pytest
 
@@ -43,6 +44,43 @@ def test_a_busy_process_keeps_its_threads_on_one_core_and_an_idle_one_lets_them_
     wait_until(lambda: all(cores == everywhere for cores in cores_of_threads(pid)), 5, "they are let go")
 
 
+def test_an_event_loop_that_works_alone_may_use_every_core(web):
+    everywhere = os.sched_getaffinity(0)
+    (pid,) = web.worker_pids()
+    wait_until(
+        lambda: all(cores == everywhere for cores in cores_of_threads(pid)), 20, "it has done its start"
+    )
+
+    async def join_for(seconds: float) -> list[set[int]]:
+        """Where the threads were meanwhile."""
+        seen: list[set[int]] = []
+        until = time.monotonic() + seconds
+
+        async def keep_joining(who: int) -> None:
+            async with Client(web.url) as client:
+                number = 0
+                while time.monotonic() < until:
+                    number += 1
+                    assert (await client.join(f"{who}.{number}@example.com")).status == 202
+                    if number % 50 == 0:
+                        seen.extend(cores_of_threads(pid))
+
+        before = cpu_seconds(pid)
+        await asyncio.gather(*(keep_joining(who) for who in range(20)))
+        assert cpu_seconds(pid) - before > cores.BUSY * seconds, "it was busy"
+        return seen
+
+    seen = run(join_for(3))
+    assert len(seen) > 4
+    assert all(cores == everywhere for cores in seen)
+
+
+def cpu_seconds(pid: int) -> float:
+    """That a process has used."""
+    used = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+    return sum(map(int, used)) / os.sysconf("SC_CLK_TCK")
+
+
 @pytest.fixture
 def kept_on_one_core():
     before = os.sched_getaffinity(0)
@@ -74,14 +112,18 @@ def test_a_hash_is_djangos_own():
 
 
 def test_a_process_without_a_descriptor_left_leaves_its_threads_where_they_are_and_goes_on(monkeypatch):
-    monkeypatch.setattr(cores, "BUSY", 0.01)  # though the tests beside it have the cores
+    for share in ("BUSY", "BESIDE"):
+        monkeypatch.setattr(cores, share, 0.01)  # though the tests beside it have the cores
+
+    def be_busy() -> None:
+        began = time.thread_time()
+        while time.thread_time() - began < 0.1:
+            pass
 
     async def look_with(together: cores.Together, files: int) -> None:
-        """After a busy moment, and until what follows from it is done."""
+        """After a busy moment of another thread, and until what follows from it is done."""
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        began = time.process_time()
-        while time.process_time() - began < 0.1:
-            pass
+        await asyncio.to_thread(be_busy)
         resource.setrlimit(resource.RLIMIT_NOFILE, (files or soft, hard))
         try:
             together.look()
