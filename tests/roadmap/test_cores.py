@@ -44,6 +44,7 @@ def test_a_busy_process_keeps_its_threads_on_one_core_and_an_idle_one_lets_them_
     wait_until(lambda: all(cores == everywhere for cores in cores_of_threads(pid)), 5, "they are let go")
 
 
+@pytest.mark.alone
 def test_an_event_loop_that_works_alone_may_use_every_core(web):
     everywhere = os.sched_getaffinity(0)
     (pid,) = web.worker_pids()
