@@ -3,7 +3,7 @@
 `AsyncPostgresSaver` takes one lock around everything that it does, so a saver that all runs share does one
 operation at a time, however large the pool. A saver costs nothing: each run gets its own, over the shared pool.
 
-LangGraph takes as long to import as Django; the web and most commands never need it.
+LangGraph is a quarter of what a start would import; the web and most commands never need it.
 """
 
 from __future__ import annotations

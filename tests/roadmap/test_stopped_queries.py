@@ -14,7 +14,7 @@ RUNNING = "SELECT count(*)::int FROM pg_stat_activity WHERE query LIKE 'SELECT p
 FREE = 5.0  # seconds; two of them are the cancel's
 
 
-async def leave_a_query(arguments: dict[str, Any]) -> None:
+async def leave_a_query(arguments: dict[str, Any]) -> dict[str, Any]:
     """The descriptor that the query's connection had would be somebody else's at once, were it closed."""
     from django.db import connection
 
@@ -41,6 +41,7 @@ async def leave_a_query(arguments: dict[str, Any]) -> None:
     try:
         asking.cancel()
         await asyncio.to_thread(wait_until, is_free, FREE, "the thread is free")
+        return {"threads": threads.gauge(), "cancelled": asking.cancelled()}
     finally:
         for pid in reversed(frozen):
             os.kill(pid, signal.SIGCONT)
@@ -50,4 +51,5 @@ async def leave_a_query(arguments: dict[str, Any]) -> None:
 
 def test_its_thread_is_free_though_nothing_is_answered(own_postgres, own_database):
     arguments = {"url": own_database.superuser_url, "postmaster": own_postgres.pid}
-    inside("web", own_database, leave_a_query, arguments)
+    left = inside("web", own_database, leave_a_query, arguments)
+    assert left == {"threads": {"max": 8, "busy": 0, "waiting": 0}, "cancelled": True}
