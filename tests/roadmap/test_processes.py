@@ -27,29 +27,35 @@ PLANNED = {
     2: {"orm": 12, "checkpointer": 1, "joins": 1, "watch": 1},
     4: {"orm": 6, "checkpointer": 1, "joins": 1, "watch": 1},
 }
-SECONDS = 2.5  # of load
+# Of load: so long at least, and until this much was answered, however slow the machine.
+SECONDS = 2.5
+ANSWERED = {("join", 202): 200, ("page", 200): 40}
 
 
 async def load(url: str, cookie: str) -> Counter[tuple[str, int]]:
-    """Joins and pages of the admin, each from many connections of its own, for `SECONDS`."""
+    """Joins and pages of the admin, each from many connections of its own."""
     loop = asyncio.get_running_loop()
     end = loop.time() + SECONDS
     numbers = itertools.count()
     seen: Counter[tuple[str, int]] = Counter()
 
+    def enough() -> bool:
+        return loop.time() > end and all(seen[kind] >= times for kind, times in ANSWERED.items())
+
     async def joins() -> None:
         async with Client(url) as client:
-            while loop.time() < end:
+            while not enough():
                 answer = await client.join(f"person{next(numbers)}@example.com")
                 seen["join", answer.status] += 1
 
     async def pages() -> None:
         async with Client(url) as client:
-            while loop.time() < end:
+            while not enough():
                 answer = await client.request("GET", "/admin/waitlist/entry/", headers={"Cookie": cookie})
                 seen["page", answer.status] += 1
 
-    await asyncio.gather(*(joins() for _ in range(40)), *(pages() for _ in range(60)))
+    async with asyncio.timeout(60):
+        await asyncio.gather(*(joins() for _ in range(40)), *(pages() for _ in range(60)))
     return seen
 
 
@@ -60,8 +66,6 @@ def test_under_load_no_name_has_more_connections_than_the_plan_gives_it(processe
     cookie = sign_in(web, database)
     with Sampler(database.superuser_url, database.name) as sampler:
         seen = run(load(web.url, cookie))
-    assert seen["join", 202] > 100
-    assert seen["page", 200] > 20
     assert set(seen) <= {("join", 202), ("page", 200), ("page", 503)}, seen
     assert sampler.looks > 50
     most = {f"roadmap_agent/web/{pool}": size * processes for pool, size in PLANNED[processes].items()}
