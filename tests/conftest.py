@@ -11,6 +11,7 @@ import psycopg
 import pytest
 from django.core.management import call_command
 from django.db import connections
+from django.test import override_settings
 from psycopg.conninfo import conninfo_to_dict
 
 from roadmap.server.places import DATABASE
@@ -45,6 +46,13 @@ def static_files(tmp_path_factory: pytest.TempPathFactory) -> None:
         if not lock.tell():
             call_command("collectstatic", interactive=False, verbosity=0)
             lock.write("done")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_passwords() -> Iterator[None]:
+    """In the test's own process; the services have the real hashes, which take the better part of a second each."""
+    with override_settings(PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"]):
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,8 @@
 """Joins by group commit: those that wait at the same moment share one statement and one connection.
 
 Each caller puts a row in the backlog and waits. A writer takes what is there, commits it with one INSERT and
-answers all of them; while it commits, the next batch gathers. There is no timer, so a lone join is not delayed.
+answers all of them; while it commits, the next batch gathers. There is no timer, so a lone join is not delayed. Of
+many it takes half: were they all in one statement, the process would have nothing to do until the server has done it.
 Nobody is answered before the commit, and the statement may be repeated without harm, so a batch whose connection
 broke is simply written again.
 """
@@ -16,6 +17,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from healthcheck import faults
 
 BATCH = 500  # rows of one statement
+WHOLE = 16  # joins that are taken at once; of more it is half of those under way
 BACKLOG = 20_000  # rows that may wait: about what a process commits within the deadline
 PATIENCE = 1.0  # seconds that the first in the queue may have waited for more to be let in behind it
 BATCHES = 100  # that are written one after the other while more joins wait
@@ -109,7 +111,7 @@ class JoinWriter:
 
     async def _write_all(self) -> None:
         while self._backlog or not self._closing:
-            if batch := self._take():
+            if batch := self._take(answered=0):
                 try:
                     await self._write(batch)
                 except Exception:  # noqa: BLE001  # whatever it is
@@ -120,9 +122,11 @@ class JoinWriter:
                 if not self._closing:
                     await self._wakeup.wait()
 
-    def _take(self) -> list[Entry]:
+    def _take(self, *, answered: int) -> list[Entry]:
+        """`answered`: how many of the batch before are being answered now, and may come again."""
+        most = min(BATCH, max(WHOLE, (len(self._backlog) + answered) // 2))
         batch: list[Entry] = []
-        while self._backlog and len(batch) < BATCH:
+        while self._backlog and len(batch) < most:
             entry = self._backlog.popleft()
             if not entry[1].done():  # its caller may have left at the deadline
                 batch.append(entry)
@@ -139,7 +143,7 @@ class JoinWriter:
                     for _ in range(BATCHES):
                         await cursor.execute(INSERT, _columns(batch))
                         _answer(batch, None)
-                        batch = [] if alone else self._take()
+                        batch = [] if alone else self._take(answered=len(batch))
                         if not batch:
                             break
             except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout) as error:

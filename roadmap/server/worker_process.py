@@ -10,6 +10,7 @@ import threading
 from collections.abc import AsyncIterator, Iterator
 
 import uvicorn
+import uvloop
 from django.conf import settings
 
 from healthcheck import views as health
@@ -29,7 +30,7 @@ def run_all(processes: int) -> None:
         SystemExit: a child ended by itself; the others are ended too, so that whoever started us starts all again.
     """
     if processes == 1:
-        asyncio.run(run())
+        uvloop.run(run())
     else:
         sys.exit(run_children(processes))
 
@@ -101,7 +102,7 @@ def run_children(processes: int) -> int:
     for number in range(processes):
         pid = os.fork()
         if pid == 0:
-            asyncio.run(run(number, parent))
+            uvloop.run(run(number, parent))
             os._exit(0)
         children.add(pid)
     told = False

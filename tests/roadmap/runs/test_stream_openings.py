@@ -51,7 +51,7 @@ async def open_many(web, roadmap_id: str, token: str, count: int) -> list[asynci
 
     opening = [asyncio.create_task(status()) for _ in range(count)]
     busy = {"max": 8, "busy": AT_ONCE, "waiting": 0}
-    await asyncio.to_thread(wait_until, lambda: web.health()["threads"] == busy, 2, "they ask")
+    await asyncio.to_thread(wait_until, lambda: web.health()["threads"] == busy, 5, "they ask")
     return opening
 
 
@@ -66,7 +66,7 @@ def test_who_says_not_who_they_are_is_told_so_at_once(web, roadmap_id, token, da
             answer = await asyncio.to_thread(web.get, path, headers=headers)
             assert answer.status_code == 401
             assert answer.json()["status"] == 401
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < DEADLINE / 2
         for each in opening:
             each.cancel()
 
