@@ -1,20 +1,22 @@
 """The saver of one run: fenced by the run's attempt, and patient with connections.
 
-What this leans on of the saver's insides: every write goes through `_cursor(pipeline=True)`, and the statements of
-one pipeline on a connection with autocommit are one transaction. `tests/roadmap/runs/test_saver.py` fails when a new
+What this leans on of the saver's insides: every write goes through `_cursor(pipeline=True)`, of which it wants
+`execute()` and `executemany()` and no answer, and the statements of one pipeline on a connection with autocommit are
+one transaction. `tests/roadmap/runs/test_saver.py` fails when a new
 version changes it.
 """
 
 import contextlib
 import functools
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from typing import Any, cast
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import ChannelVersions, Checkpoint, CheckpointMetadata, CheckpointTuple
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from psycopg import AsyncCursor
+from psycopg.abc import Params, QueryNoTemplate
 from psycopg.errors import DivisionByZero, InterfaceError, OperationalError
 from psycopg.rows import DictRow
 
@@ -25,6 +27,23 @@ from roadmap.runs.patience import Still, always, patiently
 # An error, and with it nothing of the pipeline, for who is no longer at work; no answer need be waited for, so that
 # nobody holds the row's lock across a round trip.
 FENCE = "SELECT 1 / coalesce((SELECT 1 FROM roadmap_roadmap WHERE id = %s AND attempt = %s FOR SHARE), 0)"
+
+
+class Later:
+    """Stands for a cursor, and keeps the statements that it is given until there is one."""
+
+    def __init__(self) -> None:
+        self._statements: list[Callable[[AsyncCursor[DictRow]], Awaitable[object]]] = []
+
+    async def execute(self, query: QueryNoTemplate, parameters: Params) -> None:
+        self._statements.append(lambda cursor: cursor.execute(query, parameters))
+
+    async def executemany(self, query: QueryNoTemplate, rows: Iterable[Params]) -> None:
+        self._statements.append(lambda cursor: cursor.executemany(query, rows))
+
+    async def repeat(self, cursor: AsyncCursor[DictRow]) -> None:
+        for statement in self._statements:
+            await statement(cursor)
 
 
 class RunSaver(AsyncPostgresSaver):
@@ -39,11 +58,17 @@ class RunSaver(AsyncPostgresSaver):
     @contextlib.asynccontextmanager
     async def _cursor(self, *, pipeline: bool = False) -> AsyncIterator[AsyncCursor[DictRow]]:
         """Raises Fenced: another job has the run, and nothing was written."""
+        later = Later()
+        if pipeline:
+            # The saver waits for a thread in here, and no connection is held meanwhile.
+            yield cast(AsyncCursor[DictRow], later)
         try:
             async with super()._cursor(pipeline=pipeline) as cursor:
                 if pipeline:
                     await cursor.execute(FENCE, self.fence)
-                yield cursor
+                    await later.repeat(cursor)
+                else:
+                    yield cursor
         except DivisionByZero:
             raise Fenced from None
         except (OperationalError, InterfaceError):

@@ -195,7 +195,7 @@ def summary(seconds: list[float]) -> dict[str, float]:
 
 def main() -> None:
     kind, runs, seconds = sys.argv[1:]
-    print(json.dumps((uvloop.run if os.environ.get("UV") else asyncio.run)(measure(kind, int(runs), float(seconds)))))
+    print(json.dumps(uvloop.run(measure(kind, int(runs), float(seconds)))))
 
 
 if __name__ == "__main__":

@@ -7,6 +7,8 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
+import uvloop
+
 from tests.load.activity import watched
 from tests.load.bench import Bench, Run
 from tests.load.servers import OURS
@@ -42,7 +44,7 @@ def measure(bench: Bench) -> tuple[list[Finding], list[Figures]]:
     found: dict[str, list[Working]] = {name: [] for name in KINDS}
     for number in range(bench.rounds):
         for name in bench.order(list(KINDS), number):
-            found[name].append(asyncio.run(work(bench, KINDS[name])))
+            found[name].append(uvloop.run(work(bench, KINDS[name])))
     figures = [
         Figures("checkpoints of 100 runs, 5 ms away", name, RUNS, [working.run for working in measured])
         for name, measured in found.items()

@@ -1,7 +1,9 @@
 """The saver of a run: its lock is its own, it writes for the attempt at work only, and a cut costs it a retry."""
 
 import asyncio
+import threading
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import psycopg
@@ -87,6 +89,37 @@ def test_only_the_attempt_at_work_writes_and_of_another_nothing_is_stored(databa
     assert told == ["fenced", "written", "fenced"]
     for table in ("checkpoints", "checkpoint_blobs", "checkpoint_writes"):
         assert query(database.url, f"SELECT DISTINCT thread_id FROM {table}") == [("attempt-3",)], table
+
+
+async def write_while_threads_are_busy(_: dict[str, Any]) -> list[int]:
+    """In the process: how often the pool had been asked for a connection while the write waited, and afterwards."""
+    from roadmap import checkpointer
+    from roadmap.runs.saver import RunSaver
+
+    free, wanted = threading.Event(), asyncio.Event()
+
+    class OneThread(ThreadPoolExecutor):
+        def submit(self, *arguments: Any, **options: Any) -> Any:
+            wanted.set()
+            return super().submit(*arguments, **options)
+
+    one = OneThread(1)
+    asyncio.get_running_loop().set_default_executor(one)
+    one.submit(free.wait)
+    wanted.clear()
+    pool = checkpointer.pool()
+    write = asyncio.create_task(put(RunSaver(pool, uuid.UUID(ID), 3), "waiting"))
+    await wanted.wait()
+    meanwhile = pool.get_stats().get("requests_num", 0)
+    free.set()
+    await write
+    return [meanwhile, pool.get_stats()["requests_num"]]
+
+
+def test_no_connection_is_held_while_a_write_is_put_together(database, roadmap):
+    """The saver has a thread do it, and may have to wait for one."""
+    assert inside("worker", database, write_while_threads_are_busy) == [0, 2]
+    assert query(database.url, "SELECT thread_id FROM checkpoint_blobs") == [("waiting",)]
 
 
 async def write_while_cut(arguments: dict[str, Any]) -> int:
