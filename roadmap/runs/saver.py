@@ -2,8 +2,7 @@
 
 What this leans on of the saver's insides: every write goes through `_cursor(pipeline=True)`, of which it wants
 `execute()` and `executemany()` and no answer, and the statements of one pipeline on a connection with autocommit are
-one transaction. `tests/roadmap/runs/test_saver.py` fails when a new
-version changes it.
+one transaction. `tests/roadmap/runs/test_saver.py` fails when a new version changes it.
 """
 
 import contextlib

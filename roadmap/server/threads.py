@@ -25,7 +25,7 @@ from psycopg_pool import PoolClosed
 
 from healthcheck import faults
 
-PATIENCE = 1.5  # seconds that a caller may have to wait
+PATIENCE = 2.0  # seconds that a caller may have to wait
 WAITING = 2_000  # callers at most
 HANGS = 0.5  # seconds that the running jobs have taken on average, from which on they are looked at
 WEIGHT = 0.03  # of the newest job in the average: a pause that eight of them shared must not refuse anybody
