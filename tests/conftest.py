@@ -121,13 +121,18 @@ def web(start: Callable[..., Service], database: Database) -> Service:
 
 
 @pytest.fixture(scope="module")
+def module_database(postgres: PrivatePostgres) -> Database:
+    return copy_database(postgres)
+
+
+@pytest.fixture(scope="module")
 def module_web(
-    request: pytest.FixtureRequest, postgres: PrivatePostgres, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest, module_database: Database, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Service]:
     """One web server for a module that only asks; with the settings that the module names in `SETTINGS`."""
     settings = getattr(request.module, "SETTINGS", "roadmap.settings")
     log = tmp_path_factory.mktemp("web") / "web.log"
-    service = Service("web", copy_database(postgres).url, log, DJANGO_SETTINGS_MODULE=settings)
+    service = Service("web", module_database.url, log, DJANGO_SETTINGS_MODULE=settings)
     yield service.start()
     service.kill()
 

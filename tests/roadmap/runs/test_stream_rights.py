@@ -109,3 +109,25 @@ def test_a_browsers_stream_ends_with_its_session(web, desk, roadmap_id, database
             began = time.monotonic()
             assert ": still here" not in [*lines][:-2]
             assert time.monotonic() - began < LOOK
+
+
+def test_streams_end_in_order_when_the_process_does(web, desk, roadmap_id):
+    token = desk.token()
+
+    async def follow() -> list[Reader]:
+        readers = [Reader(web.url, roadmap_id, token) for _ in range(20)]
+        for reader in readers:
+            await reader.__aenter__()
+        reading = asyncio.gather(*(reader.read() for reader in readers))
+        await asyncio.to_thread(wait_until, lambda: web.health()["streams"]["open"] == 20, 5, "all are open")
+        started = time.monotonic()
+        assert await asyncio.to_thread(web.stop) == 0
+        assert time.monotonic() - started < 5
+        await reading
+        for reader in readers:
+            await reader.__aexit__()
+        return readers
+
+    readers = run(asyncio.wait_for(follow(), 30))
+    assert all(reader.complete for reader in readers)
+    assert "Traceback" not in web.log()

@@ -3,18 +3,37 @@
 import asyncio
 import random
 import time
+from collections.abc import Iterator
 
 import httpx
 import pytest
 
 from tests.client import run
+from tests.conftest import Database
+from tests.roadmap.runs.desk import Desk
 from tests.roadmap.runs.sse import Reader
-from tests.service import query, wait_until
+from tests.service import Service, query, wait_until
 
 CUT_WATCH = """
     SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
      WHERE datname = %s AND application_name = 'roadmap_agent/web/watch'
 """
+
+
+@pytest.fixture
+def web(module_web: Service) -> Service:
+    return module_web
+
+
+@pytest.fixture
+def database(module_database: Database) -> Database:
+    return module_database
+
+
+@pytest.fixture(scope="module")
+def desk(module_database: Database) -> Iterator[Desk]:
+    with Desk(module_database) as desk:
+        yield desk
 
 
 @pytest.fixture
@@ -45,22 +64,6 @@ def test_a_stream_sends_what_has_been_and_then_what_comes(web, desk, roadmap_id,
     assert reader.seen[0][1:3] == ("status", {"status": "queued"})
     late = [seen.at - seen.data["at"] for seen in reader.seen[3:]]
     assert max(late) < 1
-
-
-def test_the_whole_of_a_run_is_watched(web, worker, desk, roadmap_id, token):
-    async def follow() -> Reader:
-        async with Reader(web.url, roadmap_id, token) as reader:
-            reading = asyncio.create_task(reader.read())
-            await asyncio.to_thread(desk.wait_for, roadmap_id, "review")
-            await asyncio.to_thread(desk.approve, roadmap_id)
-            await asyncio.to_thread(desk.wait_for, roadmap_id, "ready")
-            newest = len(desk.events(roadmap_id))
-            await asyncio.to_thread(wait_until, lambda: reader.numbers[-1] == newest, 2, "all has come")
-            reading.cancel()
-            return reader
-
-    reader = run(asyncio.wait_for(follow(), 60))
-    assert [seen[:3] for seen in reader.seen] == desk.events(roadmap_id)
 
 
 def test_a_stream_cut_and_resumed_again_and_again_misses_and_repeats_nothing(web, desk, roadmap_id, token):
@@ -206,23 +209,3 @@ def test_the_signed_in_browser_reads_a_stream(web, desk, roadmap_id, database):
     with httpx.stream("GET", path, headers={"Cookie": cookie}, timeout=10) as answer:
         assert answer.status_code == 200
         assert next(answer.iter_lines()).startswith("retry:")
-
-
-def test_streams_end_in_order_when_the_process_does(web, roadmap_id, token):
-    async def follow() -> list[Reader]:
-        readers = [Reader(web.url, roadmap_id, token) for _ in range(20)]
-        for reader in readers:
-            await reader.__aenter__()
-        reading = asyncio.gather(*(reader.read() for reader in readers))
-        await asyncio.to_thread(wait_until, lambda: web.health()["streams"]["open"] == 20, 5, "all are open")
-        started = time.monotonic()
-        assert await asyncio.to_thread(web.stop) == 0
-        assert time.monotonic() - started < 5
-        await reading
-        for reader in readers:
-            await reader.__aexit__()
-        return readers
-
-    readers = run(asyncio.wait_for(follow(), 30))
-    assert all(reader.complete for reader in readers)
-    assert "Traceback" not in web.log()
