@@ -9,7 +9,7 @@ def settle() -> None:
     """To be called once all is loaded that a process keeps.
 
     A look through all modules stops the event loop for a tenth of a second, and comes the more often the more
-    requests are under way. A thousand joins that wait for their commit are no garbage either.
+    requests or runs are under way. A thousand joins that wait for their commit are no garbage either.
     """
     gc.collect()
     gc.freeze()

@@ -15,7 +15,7 @@ from django.conf import settings
 
 from healthcheck import views as health
 from roadmap.runs.working import working
-from roadmap.server import resources
+from roadmap.server import memory, resources
 from roadmap.server.cores import Together
 
 LAST = 20.0  # seconds for a process that was told to end; longer than its work has to come to an end
@@ -29,6 +29,9 @@ def run_all(processes: int) -> None:
     Raises:
         SystemExit: a child ended by itself; the others are ended too, so that whoever started us starts all again.
     """
+    # Once for all, and before there is a loop that the first run would stop with it.
+    import roadmap.runs.run  # noqa: F401
+
     if processes == 1:
         uvloop.run(run())
     else:
@@ -46,6 +49,7 @@ async def run(number: int = 0, parent: int | None = None) -> None:
         working(worker.jobs, worker.threads, settings.WORKER_RUNS),
         health_server(settings.WORKER_PORT and settings.WORKER_PORT + number),
     ):
+        memory.settle()
         logger.info("worker %d is running", os.getpid())
         together = Together()
         while not ended.is_set() and parent in (None, os.getppid()):

@@ -42,6 +42,7 @@ from roadmap.runs import graph  # noqa: E402
 from roadmap.runs.authors import current_author  # noqa: E402
 from roadmap.runs.nodes import Tools  # noqa: E402
 from roadmap.runs.saver import RunSaver  # noqa: E402
+from roadmap.server import memory  # noqa: E402
 from tests.load.owned import make  # noqa: E402
 from tests.load.peers import shared_saver  # noqa: E402
 
@@ -169,6 +170,7 @@ async def measure(kind: str, runs: int, seconds: float) -> dict[str, Any]:
     async with checkpointer.opened() as pool:
         one = await alone(pool, roadmaps[0])
         times: list[float] = []
+        memory.settle()  # as the worker does
         savers = {"own": own_savers, "shared": shared_saver.savers}[kind](pool)
         async with at_work(savers, roadmaps, times):
             await asyncio.sleep(WARM_UP)
