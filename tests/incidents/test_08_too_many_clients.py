@@ -60,6 +60,6 @@ def test_three_hundred_callers_at_once_get_no_more_connections_than_the_pool_has
     with Sampler(database.superuser_url, database.name) as sampler:
         statuses = run(fan_out())
     assert set(statuses) <= {200, 503}
-    assert statuses[200] >= 8, "each thread served somebody"
+    assert statuses[200] >= 8, "as many as there are threads, and more where there is time"
     assert sampler.most_open["roadmap_agent/web/orm"] <= 24
     assert web.health()["faults"]["server_refused"] == 0
