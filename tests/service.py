@@ -105,9 +105,11 @@ class Service:
             **variables,
         }
         self.process: subprocess.Popen[bytes] | None = None
+        self.told = False  # to end
 
     def start(self, ready: bool = True) -> Self:
         """Start it, and with `ready` wait until it says that it is."""
+        self.told = False
         program = ["-m", "roadmap.server"] if self.kind == "web" else ["manage.py", "run_worker"]
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
@@ -150,11 +152,20 @@ class Service:
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
         return [int(pid) for pid in children.split()]
 
-    def stop(self) -> int:
-        """End it as a platform does; what it exits with."""
+    def tell_to_end(self) -> None:
         assert self.process is not None
+        self.told = True
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
+
+    def stop(self) -> int:
+        """End it as a platform does, unless it has been told; what it exits with.
+
+        Told again while Python itself ends, it would exit with the signal.
+        """
+        assert self.process is not None
+        if not self.told:
+            self.tell_to_end()
         try:
             return self.process.wait(STOP)
         except subprocess.TimeoutExpired:

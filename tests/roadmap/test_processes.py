@@ -152,7 +152,7 @@ def test_sigterm_answers_what_is_in_flight_closes_everything_and_exits_with_0(we
     def emails():
         for n in range(100_000):
             if n == 2_000:
-                web.process.send_signal(signal.SIGTERM)
+                web.tell_to_end()
             if n > 2_000 and web.process.poll() is not None:
                 return
             yield f"person{n}@example.com"
@@ -185,7 +185,7 @@ def test_joins_whose_commit_is_under_way_at_sigterm_are_answered_first(web, data
             await asyncio.to_thread(
                 wait_until, lambda: waiting_for_a_lock(database), 5, "the writer waits for the table"
             )
-            web.process.send_signal(signal.SIGTERM)
+            web.tell_to_end()
             await asyncio.sleep(0.5)
             holder.rollback()
             return [(await join).status for join in joins]
@@ -228,7 +228,7 @@ def test_a_server_that_is_told_to_end_stops_what_its_pages_still_ask(start, data
         async with Client(web.url) as client:
             asking = asyncio.create_task(client.request("GET", "/slow/query?seconds=60"))
             await asyncio.to_thread(wait_until, lambda: sleeping(database), 5, "the query runs")
-            web.process.send_signal(signal.SIGTERM)
+            web.tell_to_end()
             await asyncio.wait({asking})
 
     started = time.monotonic()
